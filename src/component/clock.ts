@@ -1,0 +1,35 @@
+/**
+ * Time as components see it. Production uses `systemClock`; tests pass a scripted one (test/support/clock.ts), so that
+ * decision waits, batch timeouts and token buckets are exact there and nothing waits in real time.
+ *
+ * Waits and ages use the monotonic time, so that a jump of the wall clock neither flushes nor stalls anything.
+ */
+
+export interface Timer {
+  cancel(): void
+}
+
+export interface Clock {
+  /** Milliseconds since some start, never going back. */
+  monotonicMs(): number
+  /** Wall clock, milliseconds since 1970. For timestamps only. */
+  wallMs(): number
+  after(delayMs: number, run: () => void): Timer
+  every(periodMs: number, run: () => void): Timer
+}
+
+/** Timers longer than this overflow in Node and would fire at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+export const systemClock: Clock = {
+  monotonicMs: () => performance.now(),
+  wallMs: () => Date.now(),
+  after(delayMs, run) {
+    const timer = setTimeout(run, Math.min(delayMs, LONGEST_TIMER_MS))
+    return { cancel: () => clearTimeout(timer) }
+  },
+  every(periodMs, run) {
+    const timer = setInterval(run, Math.min(periodMs, LONGEST_TIMER_MS))
+    return { cancel: () => clearInterval(timer) }
+  },
+}

@@ -1,0 +1,228 @@
+/**
+ * What every component is written against: receivers, processors, exporters, connectors and extensions are values made by
+ * the define* functions. Built-ins use nothing that a plugin cannot.
+ *
+ * Life cycle: create() only builds. start() runs downstream first; shutdown() upstream first, it flushes what is held,
+ * and it may be called twice or without start(). After start nothing a component throws ends the process.
+ */
+import type { z } from 'zod'
+import type { RefusedError } from '../errors.ts'
+import type { Batch, Signal } from '../otlp/batch.ts'
+import type { Host } from './host.ts'
+import type { Logger } from './logger.ts'
+import type { Instruments, TelemetryTable } from './telemetry.ts'
+
+/** Where a batch goes next. The promise is the acknowledgement; waiting on it is the backpressure. */
+export interface Consumer {
+  /**
+   * Resolves when the next stage has taken responsibility for the batch: exported, queued, or held and counted.
+   * Rejects with an error of errors.ts that says whether sending again may help. Whatever else it rejects with
+   * counts as permanent. The bytes of the batch are never written to.
+   */
+  consume(batch: Batch): Promise<void>
+  /**
+   * Asked before a request body is read: an error when data would be refused now (memory limit). Cheap, called
+   * once per request. Only stages that may refuse have it; a pipeline answers for its first processor.
+   */
+  refusal?(): RefusedError | undefined
+}
+
+export interface Component {
+  start?(): Promise<void>
+  shutdown?(deadline: AbortSignal): Promise<void>
+}
+
+/** Which items must meet on one shard (docs/architecture.md, "Affinity"). */
+export type Affinity = 'none' | 'trace' | 'series' | 'process'
+
+export type Stability = 'development' | 'alpha' | 'beta' | 'stable' | 'deprecated'
+
+export interface Settings<C, T> {
+  /** `type` or `type/name`, as in the YAML. */
+  readonly id: string
+  readonly config: C
+  readonly telemetry: Instruments<T>
+  readonly logger: Logger
+  readonly host: Host
+}
+
+interface Definition<C, T extends TelemetryTable> {
+  /** The name in YAML, lower_snake_case. */
+  readonly type: string
+  /** Old names, still accepted with a warning that names the modern form. */
+  readonly deprecatedTypes?: readonly string[]
+  readonly stability: Stability
+  /** One line for `weir components`. */
+  readonly summary: string
+  /** Shape, defaults, units and checks; C is inferred from it. Null in YAML is taken as `{}`. */
+  readonly config: z.ZodType<C>
+  readonly telemetry: T
+}
+
+export interface ReceiverDefinition<C, T extends TelemetryTable> extends Definition<C, T> {
+  readonly signals: readonly Signal[]
+  /** Endpoints that this config will listen on, so that two listeners on one port are found before the start. */
+  listeners?(config: C): readonly ListenerClaim[]
+  /** One instance per id. `next` has an entry for every signal that some pipeline takes from this receiver. */
+  create(settings: Settings<C, T> & { readonly next: Readonly<Partial<Record<Signal, Consumer>>> }): Component
+}
+
+/** `path` is relative to the component's config: `protocols.grpc.endpoint`. */
+export interface ListenerClaim {
+  readonly path: readonly string[]
+  readonly endpoint: string
+  readonly transport?: 'tcp' | 'tcp4' | 'tcp6' | 'unix' | undefined
+}
+
+export interface ProcessorDefinition<C, T extends TelemetryTable> extends Definition<C, T> {
+  readonly signals: readonly Signal[]
+  /** True when it writes into the bytes it gets: the fan-out then hands it a private copy. */
+  readonly capabilities: { readonly mutatesData: boolean }
+  readonly affinity?: Affinity
+  /**
+   * One instance per id and pipeline. `holdsCaller`: an exporter behind it has no queue or waits for its result, so
+   * a stage that acknowledges on acceptance has to wait for `next` instead (docs/architecture.md, "Acknowledgement").
+   */
+  create(
+    settings: Settings<C, T> & {
+      readonly signal: Signal
+      readonly pipeline: string
+      readonly next: Consumer
+      readonly holdsCaller: boolean
+    },
+  ): Consumer & Component
+}
+
+/**
+ * An exporter writes one attempt: consume() sends the batch once and rejects with an error of errors.ts. Queue, retry, batching
+ * and the time limit around it are the service's (src/sending), set by what `sending` reads from the config.
+ */
+export interface ExporterDefinition<C, T extends TelemetryTable> extends Definition<C, T> {
+  readonly signals: readonly Signal[]
+  readonly affinity?: Affinity
+  /** Absent: consume() is called straight from the pipeline, without queue, retry or time limit. */
+  sending?(config: C): SendingSettings
+  listeners?(config: C): readonly ListenerClaim[]
+  /** One instance per id and signal. */
+  create(settings: Settings<C, T> & { readonly signal: Signal }): Exporter
+}
+
+export interface Exporter extends Component {
+  /** One attempt. `attempt` aborts when its time is up or the process stops. */
+  consume(batch: Batch, attempt: AbortSignal): Promise<void>
+}
+
+/** The settings of the shell around an exporter (exporterhelper's fields; spec: docs/architecture.md, "Sending"). */
+export interface SendingSettings {
+  /** Limit of one attempt in ms; 0 = none. */
+  readonly timeoutMs: number
+  readonly retry: RetrySettings
+  /** Undefined: no queue, the caller waits for the export. */
+  readonly queue: QueueSettings | undefined
+}
+
+export interface RetrySettings {
+  readonly enabled: boolean
+  readonly initialIntervalMs: number
+  readonly randomizationFactor: number
+  readonly multiplier: number
+  readonly maxIntervalMs: number
+  /** 0 = for ever. */
+  readonly maxElapsedTimeMs: number
+}
+
+export type Sizer = 'requests' | 'items' | 'bytes'
+
+export interface QueueSettings {
+  readonly numConsumers: number
+  readonly queueSize: number
+  readonly sizer: Sizer
+  readonly blockOnOverflow: boolean
+  readonly waitForResult: boolean
+  /** Extension id, or undefined for a queue in memory. */
+  readonly storage: string | undefined
+  readonly batch: QueueBatchSettings | undefined
+}
+
+export interface QueueBatchSettings {
+  readonly flushTimeoutMs: number
+  readonly minSize: number
+  readonly maxSize: number
+  readonly sizer: 'items' | 'bytes'
+  readonly metadataKeys: readonly string[]
+}
+
+export interface ConnectorDefinition<C, T extends TelemetryTable> extends Definition<C, T> {
+  /** Which signal may come in and which goes out for it. */
+  readonly routes: readonly { readonly from: Signal; readonly to: Signal }[]
+  /** One instance per id, incoming and outgoing signal. `next` has the consumers by pipeline id. */
+  create(
+    settings: Settings<C, T> & {
+      readonly from: Signal
+      readonly to: Signal
+      readonly next: ReadonlyMap<string, Consumer>
+      /** All of `next` as one consumer. */
+      readonly all: Consumer
+    },
+  ): Consumer & Component
+}
+
+export interface ExtensionDefinition<C, T extends TelemetryTable> extends Definition<C, T> {
+  listeners?(config: C): readonly ListenerClaim[]
+  /** `main`: one instance in the main thread (health, profiles). `shard`: one per shard (authenticators, storage). */
+  readonly runsIn: 'main' | 'shard'
+  create(settings: Settings<C, T> & { readonly service: ServiceView }): Component
+}
+
+/** What an extension in the main thread sees of the service. */
+export interface ServiceView {
+  /** Why the service is not ready to take data; undefined when it is. */
+  notReadyReason(): string | undefined
+  readonly startedAtMs: number
+  /** What components reported last, by id. */
+  statuses(): ReadonlyMap<string, { readonly status: string; readonly error?: string | undefined }>
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: definitions of any config and telemetry live in one registry.
+export type AnyReceiver = ReceiverDefinition<any, any> & { readonly kind: 'receiver' }
+// biome-ignore lint/suspicious/noExplicitAny: as above.
+export type AnyProcessor = ProcessorDefinition<any, any> & { readonly kind: 'processor' }
+// biome-ignore lint/suspicious/noExplicitAny: as above.
+export type AnyExporter = ExporterDefinition<any, any> & { readonly kind: 'exporter' }
+// biome-ignore lint/suspicious/noExplicitAny: as above.
+export type AnyConnector = ConnectorDefinition<any, any> & { readonly kind: 'connector' }
+// biome-ignore lint/suspicious/noExplicitAny: as above.
+export type AnyExtension = ExtensionDefinition<any, any> & { readonly kind: 'extension' }
+export type AnyDefinition = AnyReceiver | AnyProcessor | AnyExporter | AnyConnector | AnyExtension
+export type Kind = AnyDefinition['kind']
+
+export function defineReceiver<C, T extends TelemetryTable>(definition: ReceiverDefinition<C, T>) {
+  return { kind: 'receiver', ...definition } as const
+}
+
+export function defineProcessor<C, T extends TelemetryTable>(definition: ProcessorDefinition<C, T>) {
+  return { kind: 'processor', ...definition } as const
+}
+
+export function defineExporter<C, T extends TelemetryTable>(definition: ExporterDefinition<C, T>) {
+  return { kind: 'exporter', ...definition } as const
+}
+
+export function defineConnector<C, T extends TelemetryTable>(definition: ConnectorDefinition<C, T>) {
+  return { kind: 'connector', ...definition } as const
+}
+
+export function defineExtension<C, T extends TelemetryTable>(definition: ExtensionDefinition<C, T>) {
+  return { kind: 'extension', ...definition } as const
+}
+
+/** All components that a configuration may name, by kind and type. */
+export interface Registry {
+  readonly receivers: readonly AnyReceiver[]
+  readonly processors: readonly AnyProcessor[]
+  readonly exporters: readonly AnyExporter[]
+  readonly connectors: readonly AnyConnector[]
+  readonly extensions: readonly AnyExtension[]
+  /** Component types that users may name and that Weir refuses by name, with the reason: kind -> type -> reason. */
+  readonly refused: Readonly<Partial<Record<Kind, Readonly<Record<string, string>>>>>
+}
