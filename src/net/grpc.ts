@@ -55,8 +55,11 @@ export type UnaryHandler = (call: UnaryCall) => Promise<Uint8Array>
 export interface GrpcServerOptions {
   /** By path. A path that is not here is UNIMPLEMENTED. */
   readonly handlers: ReadonlyMap<string, UnaryHandler>
-  /** Asked when the headers are there and before the message is read (authentication, memory). */
-  admit?(head: CallHead): GrpcStatus | undefined
+  /**
+   * Asked when the headers are there and before the message is read (authentication, memory). A promise only when an
+   * authenticator needs one. `head.metadata` is the same Map that the handler's call gets later.
+   */
+  admit?(head: CallHead): GrpcStatus | undefined | Promise<GrpcStatus | undefined>
   /** Turns what a handler threw into a status. Must not leak internals. */
   toStatus(error: unknown): GrpcStatus
   /** Limit of one message, before and after decompression. Over it: RESOURCE_EXHAUSTED, without reading on. */
@@ -72,7 +75,7 @@ export interface GrpcServerOptions {
     readonly minTimeMs: number // Faster pings from the client end the connection: too_many_pings.
     readonly permitWithoutStream: boolean
   }
-  /** Told about each message that came in: bytes on the wire and decompressed. */
+  /** Told about each message that came in: bytes on the wire (-1 when unknown) and decompressed. */
   onMessage?(wireBytes: number, messageBytes: number): void
 }
 

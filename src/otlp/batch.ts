@@ -19,13 +19,17 @@ export interface RequestContext {
   readonly metadata: ReadonlyMap<string, readonly string[]>
   /** Address of the peer, `host:port`. */
   readonly clientAddress?: string | undefined
+  /** How it came in (`grpc`, `http`), for the label of the receiver's metrics. */
+  readonly transport?: string | undefined
   /** What the server authenticator said of the caller. */
   readonly auth?: ReadonlyMap<string, string | readonly string[]> | undefined
   /** When the caller stops waiting, on the monotonic clock, in ms (Clock.monotonicMs). */
   readonly deadlineMs?: number | undefined
 }
 
-export const NO_CONTEXT: RequestContext = { metadata: new Map() }
+/** Shared by every context without metadata. */
+export const NO_METADATA: ReadonlyMap<string, readonly string[]> = new Map()
+export const NO_CONTEXT: RequestContext = { metadata: NO_METADATA }
 
 export class Batch {
   readonly signal: Signal
