@@ -286,6 +286,46 @@ export function varintLength(value: number): number {
   return length
 }
 
+/** Writes a varint at `at` and returns the offset after it. The caller has made room; for edits that know their size. */
+export function putVarint(bytes: Uint8Array, at: number, value: number): number {
+  while (value >= 128) {
+    bytes[at++] = (value % 128) + 128
+    value = Math.floor(value / 128)
+  }
+  bytes[at++] = value
+  return at
+}
+
+/** Writes tag and length of a LEN field at `at` and returns the offset of its content. */
+export function putLenHeader(bytes: Uint8Array, at: number, number: number, contentLength: number): number {
+  return putVarint(bytes, putVarint(bytes, at, number * 8 + LEN), contentLength)
+}
+
+/** Copies a range to `at` and returns the offset after it. Makes no view, so that it may be called per item. */
+export function putRange(
+  target: Uint8Array,
+  at: number,
+  source: Uint8Array,
+  start: number,
+  end: number,
+): number {
+  const count = end - start
+  if (count <= 32) for (let index = start; index < end; index++) target[at++] = source[index]!
+  else {
+    copyBytes.call(source, target, at, start, end)
+    at += count
+  }
+  return at
+}
+
+const copyBytes = Buffer.prototype.copy as (
+  this: Uint8Array,
+  target: Uint8Array,
+  at: number,
+  start: number,
+  end: number,
+) => number
+
 /** Bytes that a LEN field takes, tag and length included. */
 export function lenFieldLength(number: number, contentLength: number): number {
   return varintLength(number * 8) + varintLength(contentLength) + contentLength
