@@ -22,7 +22,11 @@ export interface Clock {
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 export const systemClock: Clock = {
-  monotonicMs: () => performance.now(),
+  // Not performance.now(): its origin differs from thread to thread, and deadlines travel between shards.
+  monotonicMs() {
+    const [seconds, nanos] = process.hrtime()
+    return seconds * 1000 + nanos / 1e6
+  },
   wallMs: () => Date.now(),
   after(delayMs, run) {
     const timer = setTimeout(run, Math.min(delayMs, LONGEST_TIMER_MS))

@@ -1,0 +1,53 @@
+/**
+ * One consumer in front of several: each gets the same batch, by reference, at the same time. One that fails does not stop the
+ * others, but fails the whole call, so the caller sends everything again (spec: OTLP receivers, "Concurrency").
+ */
+import type { Consumer } from '../component/define.ts'
+import { isRetryable, type RefusedError, RetryableError, toError } from '../errors.ts'
+import type { Batch } from '../otlp/batch.ts'
+
+export interface Branch {
+  readonly consumer: Consumer
+  /** It writes into what it gets: it is given a copy of its own. */
+  readonly mutatesData: boolean
+}
+
+export function fanOut(branches: readonly Branch[]): Consumer {
+  const [first] = branches
+  if (first !== undefined && branches.length === 1) return first.consumer
+  return {
+    async consume(batch) {
+      const results = await Promise.allSettled(
+        branches.map((branch) => branch.consumer.consume(branch.mutatesData ? copy(batch) : batch)),
+      )
+      const errors = results.filter((result) => result.status === 'rejected').map((result) => result.reason)
+      if (errors.length > 0) throw joinErrors(errors)
+    },
+    refusal() {
+      let refusal: RefusedError | undefined
+      for (const branch of branches) refusal ??= branch.consumer.refusal?.()
+      return refusal
+    },
+  }
+}
+
+function copy(batch: Batch): Batch {
+  return batch.with(
+    batch.chunks.map((chunk) => new Uint8Array(chunk)),
+    batch.itemCount,
+  )
+}
+
+/** Permanent if one of them is: sending again would fail there again, and repeat what the others took. */
+function joinErrors(errors: readonly unknown[]): Error {
+  const permanent = errors.find((error) => !isRetryable(error))
+  if (permanent !== undefined || errors.length === 1) return toError(permanent ?? errors[0])
+  let retryAfterMs: number | undefined
+  for (const error of errors) {
+    if (error instanceof RetryableError && error.retryAfterMs !== undefined) {
+      retryAfterMs = Math.max(retryAfterMs ?? 0, error.retryAfterMs)
+    }
+  }
+  const text = errors.map((error) => toError(error).message).join('; ')
+  return new RetryableError(text, { retryAfterMs, cause: errors })
+}

@@ -1,0 +1,75 @@
+/**
+ * Stands in front of a stage with affinity: keeps the items that belong to this shard and hands the others to the shards that own them.
+ *
+ * The caller is answered when every shard that received a part has taken it. If one fails, the call fails and the
+ * caller sends everything again: parts that were taken are then duplicated, never lost.
+ */
+import type { Affinity, Consumer } from '../component/define.ts'
+import type { Batch } from '../otlp/batch.ts'
+import type { Link } from './link.ts'
+import { Partitioner } from './partition.ts'
+
+/** `links` has one entry per shard, undefined for this one. */
+export function handOver(
+  affinity: Exclude<Affinity, 'none'>,
+  stage: string,
+  shard: number,
+  links: readonly (Link | undefined)[],
+  next: Consumer,
+): Consumer {
+  const shards = links.length
+  if (affinity === 'process') {
+    const owner = links[0]
+    return owner === undefined ? next : { consume: (batch) => owner.send(stage, batch, false) }
+  }
+  const partitioner = new Partitioner(shards, affinity)
+  return {
+    async consume(batch) {
+      const { parts, whole } = divide(partitioner, batch, shards)
+      const taken: Promise<void>[] = []
+      for (let target = 0; target < shards; target++) {
+        const part = parts[target]
+        if (part === undefined) continue
+        const link = links[target]
+        // Parts that are the sender's own chunk may be read by other branches, so they travel as copies.
+        taken.push(
+          target === shard || link === undefined ? next.consume(part) : link.send(stage, part, !whole),
+        )
+      }
+      await settleAll(taken)
+    },
+  }
+}
+
+interface Divided {
+  readonly parts: readonly (Batch | undefined)[]
+  /** Some chunk went on as it is, without a copy. */
+  readonly whole: boolean
+}
+
+function divide(partitioner: Partitioner, batch: Batch, shards: number): Divided {
+  const chunks: Uint8Array[][] = []
+  const items = new Int32Array(shards)
+  for (let shard = 0; shard < shards; shard++) chunks.push([])
+  let whole = false
+  for (const chunk of batch.chunks) {
+    const part = partitioner.divide(chunk)
+    for (let shard = 0; shard < shards; shard++) {
+      const bytes = part.chunks[shard]
+      if (bytes === undefined) continue
+      chunks[shard]!.push(bytes)
+      whole ||= bytes.buffer === chunk.buffer
+      const count = part.items[shard] ?? -1
+      items[shard] = count < 0 || items[shard]! < 0 ? -1 : items[shard]! + count
+    }
+  }
+  const parts = chunks.map((list, shard) => (list.length === 0 ? undefined : batch.with(list, items[shard])))
+  return { parts, whole }
+}
+
+/** Waits for all, then throws the first failure: no part is left unobserved. */
+async function settleAll(taken: readonly Promise<void>[]): Promise<void> {
+  if (taken.length === 1) return taken[0]
+  const results = await Promise.allSettled(taken)
+  for (const result of results) if (result.status === 'rejected') throw result.reason
+}
