@@ -4,7 +4,14 @@
  */
 import { WireWriter } from '../otlp/wire.ts'
 import { GRPC } from './grpc.ts'
-import { ANY, DURATION, RPC_BAD_REQUEST, RPC_FIELD_VIOLATION, RPC_RETRY_INFO, RPC_STATUS } from './wire-fields.ts'
+import {
+  ANY,
+  DURATION,
+  RPC_BAD_REQUEST,
+  RPC_FIELD_VIOLATION,
+  RPC_RETRY_INFO,
+  RPC_STATUS,
+} from './wire-fields.ts'
 
 export interface RpcStatus {
   readonly code: number

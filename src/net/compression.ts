@@ -1,0 +1,174 @@
+/**
+ * Content encodings, both ways. What a limit forbids is never allocated: decoders stop one chunk after it.
+ *
+ * Brotli is never decoded. `deflate` means zlib (RFC 1950), as HTTP has it. One encoding per body.
+ *
+ * Small bodies are decoded in place, since a trip to the thread pool costs more than the work (bench/micro/compression);
+ * in place a decoder may write SYNC_OUTPUT_BYTES at most, which bounds how long it holds the event loop. What is
+ * larger goes to the pool, at most MAX_JOBS at a time.
+ */
+import { promisify } from 'node:util'
+import * as zlib from 'node:zlib'
+import { InvalidError, TooLargeError } from '../errors.ts'
+import { decodeLz4Frames } from './lz4.ts'
+import {
+  decodeSnappyBlock,
+  decodeSnappyFrames,
+  encodeSnappyBlock,
+  encodeSnappyFrames,
+  isFramedSnappy,
+} from './snappy.ts'
+
+export const ENCODINGS = ['gzip', 'zstd', 'zlib', 'snappy', 'deflate', 'lz4', 'x-snappy-framed'] as const
+export type Encoding = (typeof ENCODINGS)[number]
+export const COMPRESSIONS = ['gzip', 'zlib', 'deflate', 'zstd', 'snappy', 'x-snappy-framed', 'none'] as const
+export type Compression = (typeof COMPRESSIONS)[number]
+
+const SYNC_INPUT_BYTES = 32 * 1024
+const SYNC_OUTPUT_BYTES = 1024 * 1024
+const MAX_JOBS = 4
+const LARGEST_FIRST_CHUNK = 1024 * 1024
+
+const gunzip = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.gunzip)
+const inflate = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.inflate)
+const zstdDecompress = promisify<Uint8Array, zlib.ZstdOptions, Buffer>(zlib.zstdDecompress)
+const gzip = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.gzip)
+const deflate = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.deflate)
+const zstdCompress = promisify<Uint8Array, zlib.ZstdOptions, Buffer>(zlib.zstdCompress)
+
+export function isEncoding(name: string): name is Encoding {
+  return (ENCODINGS as readonly string[]).includes(name)
+}
+
+/**
+ * Decodes a body. Rejects with TooLargeError when it is over `limitBytes`, packed or unpacked, and with
+ * InvalidError when it is broken. The result is the caller's.
+ */
+export function decompress(encoding: Encoding, body: Uint8Array, limitBytes: number): Promise<Uint8Array> {
+  try {
+    if (body.length > limitBytes) throw tooLarge(encoding, limitBytes)
+    switch (encoding) {
+      case 'snappy':
+        if (!isFramedSnappy(body)) return Promise.resolve(decodeSnappyBlock(body, limitBytes))
+        return Promise.resolve(decodeSnappyFrames(body, limitBytes))
+      case 'x-snappy-framed':
+        return Promise.resolve(decodeSnappyFrames(body, limitBytes))
+      case 'lz4':
+        return Promise.resolve(decodeLz4Frames(body, limitBytes))
+      default:
+        return body.length <= SYNC_INPUT_BYTES
+          ? Promise.resolve(inPlace(encoding, body, limitBytes) ?? inPool(encoding, body, limitBytes))
+          : inPool(encoding, body, limitBytes)
+    }
+  } catch (error) {
+    return Promise.reject(error)
+  }
+}
+
+type NodeEncoding = 'gzip' | 'zlib' | 'deflate' | 'zstd'
+
+/** Undefined when the result is longer than may be made in place. */
+function inPlace(encoding: NodeEncoding, body: Uint8Array, limitBytes: number): Uint8Array | undefined {
+  const bound = Math.min(limitBytes, SYNC_OUTPUT_BYTES)
+  try {
+    const options = decoderOptions(encoding, body, bound, limitBytes)
+    if (encoding === 'gzip') return zlib.gunzipSync(body, options)
+    return encoding === 'zstd' ? zlib.zstdDecompressSync(body, options) : zlib.inflateSync(body, options)
+  } catch (error) {
+    if (isOverLimit(error) && bound < limitBytes) return undefined
+    throw decodeError(encoding, error, limitBytes)
+  }
+}
+
+async function inPool(encoding: NodeEncoding, body: Uint8Array, limitBytes: number): Promise<Uint8Array> {
+  await jobs.enter()
+  try {
+    const options = decoderOptions(encoding, body, limitBytes, limitBytes)
+    if (encoding === 'gzip') return await gunzip(body, options)
+    return encoding === 'zstd' ? await zstdDecompress(body, options) : await inflate(body, options)
+  } catch (error) {
+    throw decodeError(encoding, error, limitBytes)
+  } finally {
+    jobs.leave()
+  }
+}
+
+function decoderOptions(encoding: NodeEncoding, body: Uint8Array, boundBytes: number, limitBytes: number) {
+  const chunkSize = firstChunkBytes(encoding, body, boundBytes)
+  if (encoding !== 'zstd') return { maxOutputLength: boundBytes, chunkSize }
+  // The window is allocated as the frame asks for it, so it may not be much larger than what may come out.
+  const windowLog = Math.min(27, Math.max(23, Math.ceil(Math.log2(limitBytes))))
+  return {
+    maxOutputLength: boundBytes,
+    chunkSize,
+    params: { [zlib.constants.ZSTD_d_windowLogMax]: windowLog },
+  }
+}
+
+/**
+ * How much to allocate at first, so that the usual body takes one piece: gzip tells its length at its end. The
+ * length may lie, so it counts only as far as the body could expand to it.
+ */
+function firstChunkBytes(encoding: NodeEncoding, body: Uint8Array, boundBytes: number): number {
+  const length = body.length
+  let guess = length * 4
+  if (encoding === 'gzip' && length >= 18)
+    guess =
+      body[length - 4]! + body[length - 3]! * 256 + body[length - 2]! * 65536 + body[length - 1]! * 2 ** 24
+  return Math.max(1024, Math.min(guess + 64, length * 64, boundBytes + 1, LARGEST_FIRST_CHUNK))
+}
+
+function isOverLimit(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE'
+}
+
+function decodeError(encoding: string, error: unknown, limitBytes: number): Error {
+  return isOverLimit(error)
+    ? tooLarge(encoding, limitBytes)
+    : new InvalidError(`broken ${encoding} data`, { cause: error })
+}
+
+function tooLarge(encoding: string, limitBytes: number): TooLargeError {
+  return new TooLargeError(`${encoding} data is over the limit of ${limitBytes} bytes`)
+}
+
+/** Lets MAX_JOBS in at a time, the others in the order they came. Who waits is bounded by the bytes in flight. */
+const jobs = {
+  running: 0,
+  waiting: [] as (() => void)[],
+  enter(): Promise<void> | undefined {
+    if (this.running < MAX_JOBS) {
+      this.running++
+      return undefined
+    }
+    return new Promise((resolve) => this.waiting.push(resolve))
+  },
+  leave(): void {
+    const next = this.waiting.shift()
+    if (next) next()
+    else this.running--
+  },
+}
+
+/**
+ * Encodes a list of chunks as one body. `level` as the algorithm has it; undefined is its default. With `none` and one
+ * chunk that chunk itself comes back.
+ */
+export async function compress(
+  algorithm: Compression,
+  level: number | undefined,
+  chunks: readonly Uint8Array[],
+): Promise<Uint8Array> {
+  const data = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+  if (algorithm === 'none') return data
+  if (algorithm === 'snappy') return encodeSnappyBlock(data)
+  if (algorithm === 'x-snappy-framed') return encodeSnappyFrames(data)
+  const small = data.length <= SYNC_INPUT_BYTES
+  if (algorithm === 'zstd') {
+    const options = level === undefined ? {} : { params: { [zlib.constants.ZSTD_c_compressionLevel]: level } }
+    return small ? zlib.zstdCompressSync(data, options) : zstdCompress(data, options)
+  }
+  const options = level === undefined ? {} : { level }
+  if (algorithm === 'gzip') return small ? zlib.gzipSync(data, options) : gzip(data, options)
+  return small ? zlib.deflateSync(data, options) : deflate(data, options)
+}
