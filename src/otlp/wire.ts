@@ -9,7 +9,18 @@
 import { WireError } from '../errors.ts'
 import { FIXED32, FIXED64, LEN, VARINT } from './wire-writer.ts'
 
-export { FIXED32, FIXED64, LEN, lenFieldLength, VARINT, varintLength, WireWriter } from './wire-writer.ts'
+export {
+  FIXED32,
+  FIXED64,
+  LEN,
+  lenFieldLength,
+  putLenHeader,
+  putRange,
+  putVarint,
+  VARINT,
+  varintLength,
+  WireWriter,
+} from './wire-writer.ts'
 
 /** Nesting that a message may have, groups and AnyValue included (spec/reliability row 25). */
 export const MAX_DEPTH = 100
