@@ -1,0 +1,8 @@
+/** Entry of a shard's thread: main.ts's counterpart. It builds nothing itself; main drives it by calls. */
+import { parentPort, workerData } from 'node:worker_threads'
+import { registry } from './components.ts'
+import { ShardService, type ShardStart } from './service/shard-service.ts'
+
+if (parentPort === null) throw new Error('shard.ts runs in a worker thread only')
+// workerData is what workers/pool.ts passed.
+new ShardService(workerData as ShardStart, registry, parentPort)

@@ -1,0 +1,227 @@
+/**
+ * The shards as main sees them: it makes them, connects them with each other, drives configurations through them in step,
+ * and restarts one that dies.
+ */
+import { MessageChannel, Worker } from 'node:worker_threads'
+import type { Logger } from '../component/logger.ts'
+import { toError } from '../errors.ts'
+import { type Port, Rpc } from './rpc.ts'
+import { type SharedMemory, SharedView } from './shared.ts'
+
+/** First wait before a dead shard is started again; it doubles up to the last. */
+const RESTART_FIRST_MS = 250
+const RESTART_LAST_MS = 30_000
+/** A shard that lived this long starts again without memory of earlier deaths. */
+const HEALTHY_MS = 60_000
+/** What is added to a deadline before main stops waiting for a shard that does not answer. */
+const GRACE_MS = 1000
+
+export interface PoolOptions {
+  /** 0: one shard in this very thread. */
+  readonly shards: number
+  readonly memory: SharedMemory
+  readonly logger: Logger
+  /** Starts a shard in this thread, for `shards: 0`; `start` is what a worker would get as its data. */
+  readonly runHere: (start: object, port: Port) => void
+  /** What a new shard is given beside its number. */
+  readonly startData: (shard: number) => object
+  /** Calls of a shard: claim, gather, series, status, metricsFull. */
+  readonly handlers: (shard: number) => Record<string, (parameters: never) => unknown>
+  readonly onDeath: (shard: number) => void
+}
+
+interface Shard {
+  readonly rpc: Rpc
+  readonly worker: Worker | undefined
+  readonly startedMs: number
+}
+
+export class ShardPool {
+  readonly #options: PoolOptions
+  readonly #count: number
+  readonly #shards: (Shard | undefined)[]
+  readonly #deaths: number[]
+  #tree: unknown
+  #stopping = false
+  #changing: Promise<void> = Promise.resolve()
+  #restarts = 0
+
+  constructor(options: PoolOptions) {
+    this.#options = options
+    this.#count = Math.max(1, options.shards)
+    this.#shards = new Array(this.#count).fill(undefined)
+    this.#deaths = new Array(this.#count).fill(0)
+  }
+
+  get restarts(): number {
+    return this.#restarts
+  }
+
+  /** Numbers of the shards that are not running. */
+  missing(): number[] {
+    return this.#shards.flatMap((shard, index) => (shard === undefined ? [index] : []))
+  }
+
+  async start(tree: unknown): Promise<void> {
+    this.#tree = tree
+    for (let shard = 0; shard < this.#count; shard++) this.#spawn(shard)
+    await this.#toAll('prepare', tree)
+    await this.#toAll('commit', undefined)
+  }
+
+  /** Brings a new configuration in; rejects, with the old one running on, when it does not start everywhere. */
+  reload(tree: unknown, timeoutMs: number): Promise<void> {
+    const change = this.#changing.then(async () => {
+      const prepared = await Promise.allSettled(this.#live().map((shard) => shard.rpc.call('prepare', tree)))
+      const failure = prepared.find((result) => result.status === 'rejected')
+      if (failure !== undefined) {
+        await this.#toAll('abandon', undefined)
+        throw failure.reason
+      }
+      await this.#toAll('commit', undefined)
+      this.#tree = tree
+      await this.#shutdownLevels('old', timeoutMs)
+    })
+    this.#changing = change.catch(() => {})
+    return change
+  }
+
+  /** Drains and ends all shards; what is left at the deadline is given up. */
+  async shutdown(timeoutMs: number): Promise<void> {
+    this.#stopping = true
+    await this.#shutdownLevels('current', timeoutMs)
+    for (const shard of this.#live()) {
+      shard.rpc.close()
+      await shard.worker?.terminate()
+    }
+  }
+
+  /** Asks a component on every shard; shards that do not answer in time are left out. */
+  async gather(scope: string, question: string, timeoutMs: number): Promise<Uint8Array[]> {
+    const answers = this.#live().map((shard) =>
+      withTimeout(shard.rpc.call<Uint8Array | undefined>('ask', { scope, question }), timeoutMs),
+    )
+    const settled = await Promise.allSettled(answers)
+    return settled.flatMap((result) =>
+      result.status === 'fulfilled' && result.value !== undefined ? [result.value] : [],
+    )
+  }
+
+  #live(): Shard[] {
+    return this.#shards.filter((shard) => shard !== undefined)
+  }
+
+  async #toAll(method: string, parameters: unknown): Promise<void> {
+    await Promise.all(this.#live().map((shard) => shard.rpc.call(method, parameters)))
+  }
+
+  /** Level by level over all shards: what one shard flushes may belong to a stage of another. */
+  async #shutdownLevels(which: 'current' | 'old', timeoutMs: number): Promise<void> {
+    const deadlineMs = performance.now() + timeoutMs
+    const counts = await Promise.allSettled(
+      this.#live().map((shard) => shard.rpc.call<number>('levels', which)),
+    )
+    const levels = Math.max(0, ...counts.map((count) => (count.status === 'fulfilled' ? count.value : 0)))
+    for (let level = 0; level < levels; level++) {
+      const leftMs = Math.max(1, deadlineMs - performance.now())
+      const calls = this.#live().map((shard) =>
+        withTimeout(shard.rpc.call('shutdownLevel', { which, level, timeoutMs: leftMs }), leftMs + GRACE_MS),
+      )
+      for (const result of await Promise.allSettled(calls)) {
+        if (result.status === 'fulfilled') continue
+        this.#options.logger.error('a shard did not drain in time', { level, error: toError(result.reason) })
+      }
+    }
+  }
+
+  #spawn(index: number): void {
+    const { startData, handlers, runHere, shards } = this.#options
+    if (shards === 0) {
+      const channel = new MessageChannel()
+      runHere(startData(index), channel.port2)
+      const rpc = new Rpc(channel.port1, handlers(index))
+      this.#shards[index] = { rpc, worker: undefined, startedMs: performance.now() }
+      return
+    }
+    const suffix = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+    const worker = new Worker(new URL(`../shard.${suffix}`, import.meta.url), {
+      workerData: startData(index),
+      name: `shard ${index}`,
+    })
+    const rpc = new Rpc(worker, handlers(index))
+    const shard = { rpc, worker, startedMs: performance.now() }
+    this.#shards[index] = shard
+    let cause: unknown
+    worker.on('error', (error) => {
+      cause = error
+    })
+    worker.on('exit', (code) => this.#died(index, shard, code, cause))
+    this.#connect(index)
+  }
+
+  /** A channel between this shard and every other that lives. */
+  #connect(index: number): void {
+    const shard = this.#shards[index]
+    for (const [other, peer] of this.#shards.entries()) {
+      if (other === index || peer === undefined || shard === undefined) continue
+      const channel = new MessageChannel()
+      shard.rpc.tell('peer', { shard: other, port: channel.port1 }, [channel.port1])
+      peer.rpc.tell('peer', { shard: index, port: channel.port2 }, [channel.port2])
+    }
+  }
+
+  #died(index: number, shard: Shard, code: number, cause: unknown): void {
+    shard.rpc.close()
+    if (this.#shards[index] !== shard) return
+    this.#shards[index] = undefined
+    new SharedView(this.#options.memory, this.#count).releaseShard(index)
+    this.#options.onDeath(index)
+    for (const peer of this.#live()) peer.rpc.tell('peerGone', index)
+    if (this.#stopping) return
+    if (performance.now() - shard.startedMs > HEALTHY_MS) this.#deaths[index] = 0
+    const deaths = (this.#deaths[index] = (this.#deaths[index] ?? 0) + 1)
+    const waitMs = Math.min(RESTART_LAST_MS, RESTART_FIRST_MS * 2 ** (deaths - 1))
+    const error = cause === undefined ? undefined : toError(cause)
+    this.#options.logger.error('shard died, starting it again', {
+      shard: index,
+      code,
+      wait_ms: waitMs,
+      error,
+      stack: error?.stack,
+    })
+    setTimeout(() => this.#restart(index), waitMs)
+  }
+
+  #restart(index: number): void {
+    this.#changing = this.#changing.then(async () => {
+      if (this.#stopping || this.#shards[index] !== undefined) return
+      this.#restarts++
+      this.#spawn(index)
+      const shard = this.#live().find((candidate) => candidate === this.#shards[index])
+      try {
+        await shard?.rpc.call('prepare', this.#tree)
+        await shard?.rpc.call('commit', undefined)
+        this.#options.logger.info('shard is back', { shard: index })
+      } catch (error) {
+        this.#options.logger.error('shard did not start', { shard: index, error: toError(error) })
+        await shard?.worker?.terminate()
+      }
+    })
+  }
+}
+
+function withTimeout<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`no answer in ${Math.round(timeoutMs)} ms`)), timeoutMs)
+    promise.then(
+      (value) => {
+        clearTimeout(timer)
+        resolve(value)
+      },
+      (error: unknown) => {
+        clearTimeout(timer)
+        reject(error)
+      },
+    )
+  })
+}
