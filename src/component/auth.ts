@@ -19,3 +19,15 @@ export function isServerAuthenticator(value: unknown): value is ServerAuthentica
     typeof value.authenticate === 'function'
   )
 }
+
+/** What an authenticator extension is to the exporters: the credentials for one request, as headers. */
+export interface ClientAuthenticator {
+  /** Keys in lower case. What it rejects with fails the attempt. */
+  headers(): Promise<Readonly<Record<string, string>>>
+}
+
+export function isClientAuthenticator(value: unknown): value is ClientAuthenticator {
+  return (
+    typeof value === 'object' && value !== null && 'headers' in value && typeof value.headers === 'function'
+  )
+}

@@ -1,0 +1,226 @@
+/**
+ * HTTP requests of exporters, on undici: one pool of connections per destination.
+ *
+ * What a hostile or broken server sends back is bounded: headers by the parser, the body of a success to 4 MiB and of an
+ * error to 64 KiB, after which the connection is dropped. No content encoding is asked for and none is decoded, redirects
+ * are not followed. A body in chunks is sent as it is, without joining it.
+ */
+import { Readable } from 'node:stream'
+import { buildConnector, type Dispatcher, EnvHttpProxyAgent, Pool, ProxyAgent } from 'undici'
+import type { ClientAuthenticator } from '../component/auth.ts'
+import type { Host } from '../component/host.ts'
+import { DownstreamError, RetryableError, ShutdownError, toError } from '../errors.ts'
+import { clientAuthenticator } from './client-auth.ts'
+import type { HttpClientConfig } from './client-fields.ts'
+import { type Compression, compress } from './compression.ts'
+import { grpcFromHttp } from './rpc-status.ts'
+import { ClientTls } from './tls.ts'
+import { USER_AGENT } from './user-agent.ts'
+
+export const MAX_SUCCESS_BYTES = 4 * 1024 * 1024
+export const MAX_ERROR_BYTES = 64 * 1024
+const CONNECT_TIMEOUT_MS = 10_000
+/** Bodies up to this size are joined: one write costs less than several. */
+const JOIN_BYTES = 64 * 1024
+const NEVER_MS = 2 ** 31 - 1
+
+export interface HttpResponse {
+  readonly status: number
+  /** Keys in lower case; of a repeated header the first. */
+  readonly headers: ReadonlyMap<string, string>
+  readonly body: Uint8Array
+  /** The body was longer than what is read. */
+  readonly truncated: boolean
+}
+
+export class HttpClient {
+  readonly #config: HttpClientConfig
+  readonly #host: Host
+  readonly #pools = new Map<string, Dispatcher>()
+  #tls: ClientTls | undefined
+  #auth: ClientAuthenticator | undefined
+  #closed = false
+
+  constructor(config: HttpClientConfig, host: Host) {
+    this.#config = config
+    this.#host = host
+  }
+
+  /** Reads certificates and finds the authenticator. Throws ConfigError. */
+  start(): void {
+    this.#tls = new ClientTls(this.#config.tls)
+    this.#auth = clientAuthenticator(this.#config.auth, this.#host)
+  }
+
+  async shutdown(): Promise<void> {
+    this.#closed = true
+    await Promise.all([...this.#pools.values()].map((pool) => pool.destroy()))
+    this.#pools.clear()
+  }
+
+  /**
+   * Sends one POST. Rejects with RetryableError when no answer came (connection, time-out); a status, whatever it is,
+   * resolves. `headers` are the exporter's own; those of the config replace them.
+   */
+  async post(
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    chunks: readonly Uint8Array[],
+    attempt: AbortSignal,
+  ): Promise<HttpResponse> {
+    if (this.#closed) throw new ShutdownError('exporter is shutting down')
+    const sent: Record<string, string> = { 'user-agent': USER_AGENT, ...headers }
+    const { compression, compression_params: params } = this.#config
+    let body = chunks
+    if (compression !== '' && compression !== 'none') {
+      body = [await compress(compression satisfies Compression, params?.level || undefined, chunks)]
+      sent['content-encoding'] = compression
+    }
+    for (const { name, value } of this.#config.headers) sent[name.toLowerCase()] = value.reveal()
+    if (this.#auth) Object.assign(sent, await this.#auth.headers())
+    try {
+      return await this.#exchange(url, sent, body, attempt)
+    } catch (error) {
+      const { message, cause } = describe(toError(error))
+      throw new RetryableError(`${url.host}: ${message}`, { cause })
+    }
+  }
+
+  async #exchange(
+    url: URL,
+    headers: Record<string, string>,
+    chunks: readonly Uint8Array[],
+    attempt: AbortSignal,
+  ): Promise<HttpResponse> {
+    let length = 0
+    for (const chunk of chunks) length += chunk.length
+    headers['content-length'] = String(length)
+    const joined = chunks.length === 1 ? chunks[0]! : length <= JOIN_BYTES ? Buffer.concat(chunks) : undefined
+    const response: Dispatcher.ResponseData = await this.#pool(url).request({
+      origin: url.origin,
+      path: url.pathname + url.search,
+      method: 'POST',
+      headers,
+      body: joined ?? Readable.from(chunks, { objectMode: false }),
+      signal: attempt,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    })
+    const success = response.statusCode >= 200 && response.statusCode < 300
+    const limit = success ? MAX_SUCCESS_BYTES : MAX_ERROR_BYTES
+    const { body, truncated } = await readAtMost(response.body, limit)
+    return { status: response.statusCode, headers: firstValues(response.headers), body, truncated }
+  }
+
+  #pool(url: URL): Dispatcher {
+    const known = this.#pools.get(url.origin)
+    if (known) return known
+    const made = this.#makePool(url)
+    this.#pools.set(url.origin, made)
+    return made
+  }
+
+  #makePool(url: URL): Dispatcher {
+    const { max_conns_per_host, idle_conn_timeout, disable_keep_alives, proxy_url } = this.#config
+    const idleMs = idle_conn_timeout === 0 ? NEVER_MS : idle_conn_timeout
+    const options = {
+      connections: max_conns_per_host === 0 ? null : max_conns_per_host,
+      keepAliveTimeout: idleMs,
+      keepAliveMaxTimeout: idleMs,
+      pipelining: disable_keep_alives ? 0 : 1,
+      allowH2: false,
+    }
+    // The type of undici has no `| undefined` on its optional fields; the values are the same.
+    const tls = (this.#tls?.options() ?? {}) as buildConnector.BuildOptions
+    if (proxy_url !== '') return new ProxyAgent({ uri: proxy_url, requestTls: tls, ...options })
+    if (proxyInEnvironment()) return new EnvHttpProxyAgent({ requestTls: tls, ...options })
+    const connect: buildConnector.connector = (target, callback) => this.#connector()(target, callback)
+    return new Pool(url.origin, { ...options, connect })
+  }
+
+  #connectorTls: unknown
+  #made: buildConnector.connector | undefined
+  /** The connector follows the certificates when they are read again. */
+  #connector(): buildConnector.connector {
+    const tls = this.#tls?.options()
+    if (this.#made && this.#connectorTls === tls) return this.#made
+    this.#connectorTls = tls
+    const options = { ...tls, timeout: CONNECT_TIMEOUT_MS, allowH2: false }
+    this.#made = buildConnector(options as buildConnector.BuildOptions) // As in #makePool.
+    return this.#made
+  }
+}
+
+function proxyInEnvironment(): boolean {
+  const { env } = process
+  return Boolean(env['http_proxy'] ?? env['HTTP_PROXY'] ?? env['https_proxy'] ?? env['HTTPS_PROXY'])
+}
+
+async function readAtMost(
+  stream: AsyncIterable<Uint8Array> & { destroy(): unknown },
+  limit: number,
+): Promise<{ body: Uint8Array; truncated: boolean }> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of stream) {
+    chunks.push(chunk)
+    length += chunk.length
+    if (length <= limit) continue
+    stream.destroy()
+    return { body: Buffer.concat(chunks, limit), truncated: true }
+  }
+  return { body: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks), truncated: false }
+}
+
+function firstValues(headers: Record<string, string | string[] | undefined>): Map<string, string> {
+  const result = new Map<string, string>()
+  for (const [key, value] of Object.entries(headers)) {
+    const first = Array.isArray(value) ? value[0] : value
+    if (first !== undefined) result.set(key.toLowerCase(), first)
+  }
+  return result
+}
+
+/** Connection errors of several addresses come as one without a text of its own. */
+function describe(error: Error): { message: string; cause: Error } {
+  if (error instanceof AggregateError && error.errors.length > 0)
+    return { message: error.errors.map((inner) => toError(inner).message).join('; '), cause: error }
+  return { message: error.message || error.name, cause: error }
+}
+
+/** The Retry-After header in ms from now: seconds or an HTTP date. Undefined when absent or neither. */
+export function retryAfterMs(response: HttpResponse, wallMs: number): number | undefined {
+  const text = response.headers.get('retry-after')?.trim()
+  if (text === undefined || text === '') return undefined
+  if (/^\d{1,9}$/.test(text)) return Number(text) * 1000
+  const at = /^[A-Za-z]{3,9},? /.test(text) ? Date.parse(text) : Number.NaN
+  return Number.isNaN(at) ? undefined : Math.max(0, at - wallMs)
+}
+
+/**
+ * What a status that is no success means: RetryableError when `retryable` says so (with Retry-After for 429 and 503), else
+ * DownstreamError with the gRPC code that the status stands for.
+ */
+export function statusError(
+  response: HttpResponse,
+  url: URL,
+  wallMs: number,
+  retryable: (status: number) => boolean,
+  detail = bodyText(response),
+): Error {
+  const { status } = response
+  const location = status >= 300 && status < 400 ? response.headers.get('location') : undefined
+  const hint = location ? `redirects to ${location.slice(0, 200)}, which is not followed` : detail
+  const message = `${url.host}${url.pathname} answered ${status}${hint === '' ? '' : `: ${hint}`}`
+  if (!retryable(status)) return new DownstreamError(message, { grpcStatus: grpcFromHttp(status) })
+  const throttled = status === 429 || status === 503
+  return new RetryableError(message, { retryAfterMs: throttled ? retryAfterMs(response, wallMs) : undefined })
+}
+
+const MAX_DETAIL = 500
+
+/** The beginning of an error body, for logs; control characters are taken out. */
+export function bodyText(response: HttpResponse): string {
+  const text = Buffer.from(response.body.subarray(0, MAX_DETAIL)).toString('utf8')
+  return text.replace(/[\x00-\x1f\x7f]+/g, ' ').trim()
+}
