@@ -1,0 +1,85 @@
+/**
+ * `health_check` extension: says over HTTP whether Weir takes data.
+ *
+ *     extensions:
+ *       health_check: { endpoint: localhost:13133 }
+ *     service:
+ *       extensions: [health_check]
+ *
+ * 200 while all shards run, 503 with the reason before that, while a shard restarts, and once shutdown has begun.
+ */
+import http from 'node:http'
+import { z } from 'zod'
+import { defineExtension } from '../component/define.ts'
+import { harmless, refused } from '../config/fields.ts'
+
+const config = z.strictObject({
+  endpoint: z.string().default('localhost:13133'),
+  path: z.string().startsWith('/').default('/'),
+  response_body: z
+    .strictObject({ healthy: z.string().default(''), unhealthy: z.string().default('') })
+    .optional(),
+  check_collector_pipeline: harmless('it has no effect in the Go collector either'),
+  tls: refused('the health endpoint is plain HTTP; put it on loopback or behind a proxy'),
+  use_v2: refused('only the first version of the health check is built'),
+})
+
+export default defineExtension({
+  type: 'health_check',
+  stability: 'beta',
+  summary: 'Answers on HTTP whether the collector takes data.',
+  runsIn: 'main',
+  config,
+  telemetry: {},
+  listeners: (config) => [{ path: ['endpoint'], endpoint: config.endpoint }],
+  create({ id, config, host, service }) {
+    const server = http.createServer({ maxHeaderSize: 16 * 1024 }, (request, response) => {
+      const path = (request.url ?? '').split('?', 1)[0]
+      if (path !== config.path) return void response.writeHead(404).end()
+      const reason = service.notReadyReason()
+      response.writeHead(reason === undefined ? 200 : 503, { 'content-type': 'application/json' })
+      response.end(body(reason))
+    })
+    server.setTimeout(30_000)
+    server.on('clientError', (_error, socket) => void socket.destroy())
+    const body = (reason: string | undefined) => {
+      const custom = reason === undefined ? config.response_body?.healthy : config.response_body?.unhealthy
+      if (custom) return custom
+      if (reason !== undefined) {
+        return JSON.stringify({
+          status: 'Server not available',
+          upSince: '0001-01-01T00:00:00Z',
+          uptime: '',
+          reason,
+        })
+      }
+      const upSince = new Date(service.startedAtMs).toISOString()
+      return JSON.stringify({
+        status: 'Server available',
+        upSince,
+        uptime: uptime(Date.now() - service.startedAtMs),
+      })
+    }
+    let listener: { close(): Promise<void> } | undefined
+    return {
+      async start() {
+        listener = await host.listen({ name: `extensions/${id}`, endpoint: config.endpoint }, (socket) => {
+          server.emit('connection', socket)
+        })
+      },
+      async shutdown() {
+        await listener?.close()
+        server.close()
+        server.closeAllConnections()
+      },
+    }
+  },
+})
+
+/** A Go duration: `1h2m3.5s`. */
+function uptime(ms: number): string {
+  const hours = Math.floor(ms / 3_600_000)
+  const minutes = Math.floor(ms / 60_000) % 60
+  const seconds = `${(ms / 1000) % 60}s`
+  return `${hours > 0 ? `${hours}h` : ''}${hours > 0 || minutes > 0 ? `${minutes}m` : ''}${seconds}`
+}

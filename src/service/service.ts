@@ -1,0 +1,279 @@
+/**
+ * One running Weir: shards, extensions of the main thread and the endpoint of its own metrics. Also what an embedder starts.
+ */
+import { randomUUID } from 'node:crypto'
+import { systemClock } from '../component/clock.ts'
+import type { Component, Registry, ServiceView } from '../component/define.ts'
+import type { ListenOptions } from '../component/host.ts'
+import type { Logger } from '../component/logger.ts'
+import type { LoadedConfig } from '../config/load.ts'
+import type { ServiceConfig } from '../config/types.ts'
+import { VERSION } from '../version.ts'
+import { ShardPool } from '../workers/pool.ts'
+import { createSharedMemory, defaultShards, type SharedMemory, SharedView } from '../workers/shared.ts'
+import { createHost, type Environment, type Respond } from './environment.ts'
+import { claimPlace, ListenerPool, type ListenPlace } from './listeners.ts'
+import { createMetricTable, type SeriesRecord, SharedMeter } from './metrics.ts'
+import { startMetricsServer } from './metrics-server.ts'
+import { ShardService, type ShardStart } from './shard-service.ts'
+
+interface ThreadMetrics {
+  readonly table: SharedArrayBuffer
+  readonly series: SeriesRecord[]
+}
+
+/** What an idle shard costs, for the warning about small memory limits. */
+const IDLE_SHARD_MIB = 35
+
+export class Service {
+  readonly #registry: Registry
+  readonly #logger: Logger
+  readonly #startedAtMs = Date.now()
+  readonly #instanceId = randomUUID()
+  readonly #statuses = new Map<string, { status: string; error?: string | undefined }>()
+  readonly #claims = new Map<string, Promise<ListenPlace>>()
+  readonly #places = new Map<string, string>()
+  readonly #metrics: ThreadMetrics[] = []
+  readonly #extensions = new Map<string, { component: Component; tree: string }>()
+  #memory: SharedMemory | undefined
+  #pool: ShardPool | undefined
+  #environment: Environment | undefined
+  #metricsServers: { key: string; close(): Promise<void> }[] = []
+  #publishing: NodeJS.Timeout | undefined
+  #ready = false
+  #stopping = false
+  shards = 0
+
+  constructor(registry: Registry, logger: Logger) {
+    this.#registry = registry
+    this.#logger = logger
+  }
+
+  /** Resolves when every receiver listens. */
+  async start(loaded: LoadedConfig): Promise<void> {
+    const { config } = loaded
+    this.shards = config.service.shards ?? defaultShards()
+    const rows = Math.max(1, this.shards)
+    const memory = createSharedMemory(rows)
+    this.#memory = memory
+    for (let row = 0; row <= rows; row++) this.#metrics.push({ table: createMetricTable(), series: [] })
+    const shared = new SharedView(memory, rows)
+    shared.publish(0)
+    this.#publishing = setInterval(() => shared.publish(0), 1000).unref()
+    this.#environment = this.#mainEnvironment(shared, rows)
+    await this.#startExtensions(loaded)
+    this.#pool = new ShardPool({
+      shards: this.shards,
+      memory,
+      logger: this.#logger,
+      runHere: (start, port) => void new ShardService(start as ShardStart, this.#registry, port),
+      startData: (shard) => this.#shardStart(shard, rows, memory),
+      handlers: (shard) => this.#handlers(shard),
+      onDeath: (shard) => this.#resetGauges(shard),
+    })
+    await this.#pool.start(loaded.tree)
+    await this.#startMetricsServers(config, shared, rows)
+    this.#warnAboutMemory(config)
+    this.#ready = true
+  }
+
+  /** Rejects, and changes nothing, when the new configuration does not start. */
+  async reload(loaded: LoadedConfig): Promise<void> {
+    if (this.#pool === undefined || this.#memory === undefined) throw new RangeError('not started')
+    const wanted = loaded.config.service.shards ?? defaultShards()
+    if (wanted !== this.shards) {
+      this.#logger.warn('service.shards takes effect at the next start', { running: this.shards, wanted })
+    }
+    await this.#pool.reload(loaded.tree, loaded.config.service.shutdownTimeoutMs)
+    await this.#startExtensions(loaded)
+    const rows = this.#memory.rows - 1
+    await this.#startMetricsServers(loaded.config, new SharedView(this.#memory, rows), rows)
+  }
+
+  /** Drains: receivers first, exporters last; what is left at the deadline is given up and counted. */
+  async shutdown(timeoutMs: number): Promise<void> {
+    this.#ready = false
+    this.#stopping = true
+    await this.#pool?.shutdown(timeoutMs)
+    for (const { component } of [...this.#extensions.values()].reverse()) {
+      await component.shutdown?.(AbortSignal.timeout(5000))
+    }
+    for (const server of this.#metricsServers) await server.close()
+    clearInterval(this.#publishing)
+  }
+
+  /** Where everything listens, by name: ports 0 are resolved. */
+  listeners(): Readonly<Record<string, string>> {
+    return Object.fromEntries(this.#places)
+  }
+
+  #view(): ServiceView {
+    return {
+      notReadyReason: () => {
+        if (this.#stopping) return 'shutting down'
+        if (!this.#ready) return 'starting'
+        const missing = this.#pool?.missing() ?? []
+        return missing.length > 0 ? `shard ${missing.join(', ')} is restarting` : undefined
+      },
+      startedAtMs: this.#startedAtMs,
+      statuses: () => this.#statuses,
+    }
+  }
+
+  #shardStart(shard: number, rows: number, memory: SharedMemory): ShardStart {
+    const { table, series } = this.#thread(shard)
+    return { shard, shards: rows, memory, metrics: table, known: series }
+  }
+
+  #thread(row: number): ThreadMetrics {
+    const thread = this.#metrics[row]
+    if (thread === undefined) throw new RangeError(`no thread ${row}`)
+    return thread
+  }
+
+  #handlers(shard: number): Record<string, (parameters: never) => unknown> {
+    return {
+      claim: (options: ListenOptions) => this.#claim(options),
+      gather: ({ scope, question, timeoutMs }: { scope: string; question: string; timeoutMs: number }) =>
+        this.#pool?.gather(scope, question, timeoutMs),
+      series: (record: SeriesRecord) => void this.#thread(shard).series.push(record),
+      metricsFull: () =>
+        this.#logger.warn('too many series of own metrics: new ones are left out', { shard }),
+      status: (report: { id: string; status: string; error: string | undefined }) =>
+        void this.#statuses.set(report.id, { status: report.status, error: report.error }),
+    }
+  }
+
+  /** The first shard that asks finds out whether the place is free; the others join it. */
+  #claim(options: ListenOptions): Promise<ListenPlace> {
+    const key = `${options.name} ${options.transport ?? 'tcp'} ${options.endpoint}`
+    let claim = this.#claims.get(key)
+    if (claim === undefined) {
+      claim = claimPlace(options)
+      this.#claims.set(key, claim)
+      claim.then(
+        (place) => this.#places.set(options.name, place.unixPath ?? `${place.host}:${place.port}`),
+        () => this.#claims.delete(key),
+      )
+    }
+    return claim
+  }
+
+  /** A dead shard holds nothing any more; its counters go on. */
+  #resetGauges(shard: number): void {
+    const { table, series } = this.#thread(shard)
+    const values = new Float64Array(table)
+    for (const { slot, description } of series) if (description.kind === 'gauge') values[slot] = 0
+  }
+
+  #mainEnvironment(shared: SharedView, row: number): Environment {
+    const thread = this.#thread(row)
+    const meter = new SharedMeter(
+      thread.table,
+      [],
+      (record) => void thread.series.push(record),
+      () => {},
+    )
+    return {
+      shard: 0,
+      shards: 1,
+      clock: systemClock,
+      shared,
+      meter,
+      logger: this.#logger,
+      listeners: new ListenerPool((options) => this.#claim(options), false),
+      links: [undefined],
+      answers: new Map<string, Respond>(),
+      gather: async () => [],
+      report: (id, status, error) => void this.#statuses.set(id, { status, error: error?.message }),
+    }
+  }
+
+  /** Extensions of the main thread. Those whose configuration did not change run on. */
+  async #startExtensions(loaded: LoadedConfig): Promise<void> {
+    const { config } = loaded
+    const wanted = config.service.extensions.filter(
+      (id) => config.extensions.get(id)?.definition.runsIn === 'main',
+    )
+    for (const [id, { component, tree }] of this.#extensions) {
+      if (wanted.includes(id) && tree === JSON.stringify(config.extensions.get(id)?.config)) continue
+      await component.shutdown?.(AbortSignal.timeout(5000))
+      this.#extensions.delete(id)
+    }
+    for (const id of wanted) if (!this.#extensions.has(id)) await this.#startExtension(config, id)
+  }
+
+  async #startExtension(config: ServiceConfig, id: string): Promise<void> {
+    const configured = config.extensions.get(id)
+    const environment = this.#environment
+    if (configured === undefined || environment === undefined) return
+    const scope = `extensions/${id}`
+    const component = configured.definition.create({
+      id,
+      config: configured.config,
+      telemetry: environment.meter.instruments(configured.definition.telemetry, { extension: id }),
+      logger: this.#logger.child({ 'otelcol.component.id': id, 'otelcol.component.kind': 'extension' }),
+      host: createHost(environment, scope, scope, new Map()),
+      service: this.#view(),
+    })
+    await component.start?.()
+    this.#extensions.set(id, { component, tree: JSON.stringify(configured.config) })
+  }
+
+  async #startMetricsServers(config: ServiceConfig, shared: SharedView, rows: number): Promise<void> {
+    const { metrics } = config.service.telemetry
+    const key = JSON.stringify([metrics, config.service.telemetry.resource])
+    if (this.#metricsServers[0]?.key === key) return
+    for (const server of this.#metricsServers.splice(0)) await server.close()
+    if (metrics.level === 'none') return
+    for (const reader of metrics.readers) {
+      const server = await startMetricsServer({
+        reader,
+        sources: () => this.#metrics,
+        shared,
+        rows: rows + 1,
+        startedAtMs: this.#startedAtMs,
+        resource: this.#resource(config),
+      })
+      this.#metricsServers.push({ key, close: () => server.close() })
+    }
+  }
+
+  #resource(config: ServiceConfig): Record<string, string> {
+    const resource: Record<string, string> = {}
+    const defaults = {
+      'service.name': 'weir',
+      'service.version': VERSION,
+      'service.instance.id': this.#instanceId,
+    }
+    for (const [key, value] of Object.entries({ ...defaults, ...config.service.telemetry.resource })) {
+      if (value !== null) resource[key] = value
+    }
+    return resource
+  }
+
+  #warnAboutMemory(config: ServiceConfig): void {
+    const idleMib = IDLE_SHARD_MIB * Math.max(1, this.shards)
+    for (const { id, config: limiter } of config.processors.values()) {
+      const limitMib = softLimitMib(limiter)
+      if (limitMib === undefined || idleMib <= limitMib / 2) continue
+      this.#logger.warn(
+        'idle shards alone pass half of the memory limit: lower service.shards or raise the limit',
+        {
+          processor: id,
+          shards: this.shards,
+          idle_mib: idleMib,
+          soft_limit_mib: limitMib,
+        },
+      )
+    }
+  }
+}
+
+/** The soft limit of a memory limiter that has one in MiB. */
+function softLimitMib(config: unknown): number | undefined {
+  if (typeof config !== 'object' || config === null || !('limit_mib' in config)) return undefined
+  const limit = Number(config.limit_mib)
+  const spike = 'spike_limit_mib' in config ? Number(config.spike_limit_mib) : 0
+  return limit > 0 ? limit - (spike > 0 ? spike : limit / 5) : undefined
+}

@@ -1,0 +1,59 @@
+import { expect, test } from 'vitest'
+import { createSharedMemory, SharedView } from './shared.ts'
+
+test('a budget is one limit over all shards', () => {
+  const memory = createSharedMemory(2)
+  const one = new SharedView(memory, 0).budget('x', 10)
+  const two = new SharedView(memory, 1).budget('x', 10)
+  expect(one.tryTake(6)).toBe(true)
+  expect(two.tryTake(5)).toBe(false)
+  expect(two.tryTake(4)).toBe(true)
+  expect(one.used()).toBe(10)
+  one.give(6)
+  expect(two.tryTake(6)).toBe(true)
+  two.take(5)
+  expect(one.used()).toBe(15)
+})
+
+test('what a dead shard held is given back, what others hold stays', () => {
+  const memory = createSharedMemory(2)
+  const dead = new SharedView(memory, 0)
+  const alive = new SharedView(memory, 1)
+  dead.budget('a', 100).take(7)
+  alive.budget('a', 100).take(3)
+  dead.budget('b', 100).take(9)
+  new SharedView(memory, 2).releaseShard(0)
+  expect(alive.budget('a', 100).used()).toBe(3)
+  expect(alive.budget('b', 100).used()).toBe(0)
+})
+
+test('a limit in bytes may be larger than 31 bits', () => {
+  const memory = createSharedMemory(1)
+  const limit = 64 * 1024 ** 3
+  const budget = new SharedView(memory, 0).budget('bytes', limit)
+  expect(budget.tryTake(limit - 4096)).toBe(true)
+  expect(budget.tryTake(8192)).toBe(false)
+  budget.give(limit - 4096)
+  expect(budget.used()).toBe(0)
+})
+
+test('a rate starts full, is shared, and refuses what is over the burst', () => {
+  const memory = createSharedMemory(2)
+  const one = new SharedView(memory, 0).rateBudget('r', 0.001, 5)
+  const two = new SharedView(memory, 1).rateBudget('r', 0.001, 5)
+  expect(one.tryTake(6)).toBe(false)
+  expect(one.tryTake(3)).toBe(true)
+  expect(two.tryTake(3)).toBe(false)
+  expect(two.tryTake(2)).toBe(true)
+  expect(one.tryTake(1)).toBe(false)
+})
+
+test('the ledger is the sum of what the threads published', () => {
+  const memory = createSharedMemory(2)
+  const view = new SharedView(memory, 0)
+  const before = view.memoryLedger().usedBytes()
+  const after = view.memoryLedger().refresh()
+  expect(before).toBe(0)
+  expect(after).toBeGreaterThan(1_000_000)
+  expect(new SharedView(memory, 1).memoryLedger().usedBytes()).toBe(after)
+})
