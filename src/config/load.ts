@@ -1,0 +1,64 @@
+/**
+ * From `--config` and `--set` to a checked configuration: read, merge, expand, check. Everything that is wrong is
+ * thrown together as one ConfigError, in the order of the sources and their lines.
+ */
+import type { Registry } from '../component/define.ts'
+import type { ConfigProblem } from '../errors.ts'
+import { checkTree } from './check.ts'
+import { Expander } from './expand.ts'
+import { merge } from './merge.ts'
+import { type Entry, emptyMap, toPlain } from './node.ts'
+import { Report, sortProblems } from './report.ts'
+import { type Environment, readSetting, readSource } from './sources.ts'
+import type { ServiceConfig } from './types.ts'
+
+export interface LoadOptions {
+  /** `--config`: a path, `file:`, `env:NAME` or `yaml:...`; later ones are merged over earlier ones. */
+  readonly sources: readonly string[]
+  /** `--set a.b=c`, merged after all sources. */
+  readonly sets: readonly string[]
+  readonly env: Environment
+  readonly registry: Registry
+}
+
+export interface LoadedConfig {
+  readonly config: ServiceConfig
+  /** Merged and expanded, as plain values that can be sent to a worker thread and checked there again. */
+  readonly tree: unknown
+  readonly warnings: readonly ConfigProblem[]
+}
+
+export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
+  const report = new Report()
+  const { root, files } = await readTree(options, report)
+  const config = checkTree(root, options.registry, report)
+  report.throwIfFailed(files)
+  return { config, tree: toPlain(root.value), warnings: sortProblems(report.warnings, files) }
+}
+
+/** The merged and expanded tree without any check of what it says, as print-config shows it. */
+export async function loadTree(options: Omit<LoadOptions, 'registry'>): Promise<unknown> {
+  const report = new Report()
+  const { root, files } = await readTree(options, report)
+  report.throwIfFailed(files)
+  return toPlain(root.value)
+}
+
+async function readTree(
+  { sources, sets, env }: Omit<LoadOptions, 'registry'>,
+  report: Report,
+): Promise<{ root: Entry; files: string[] }> {
+  const read = []
+  for (const source of sources) read.push(await readSource(source, env, report))
+  for (const set of sets) read.push(readSetting(set, report))
+  const files = read.map(({ file }) => file)
+  report.throwIfFailed(files) // A source that cannot be read would make the rest look wrong.
+  let root: Entry | undefined
+  for (const { entry } of read) {
+    if (entry) root = root ? merge(root, entry) : entry
+  }
+  const place = { file: files[0] ?? '', line: 0, column: 0 }
+  root ??= { keyPlace: place, value: emptyMap(place) }
+  await new Expander(env, report).expand(root)
+  return { root, files }
+}
