@@ -1,0 +1,255 @@
+/**
+ * A growing buffer of JSON text in UTF-8: strings, numbers and ids are written as bytes, straight from protobuf bytes. What comes
+ * out is valid JSON whatever goes in.
+ */
+import { isUtf8 } from 'node:buffer'
+import { readFixed32 } from './wire.ts'
+
+const HEX = Buffer.from('0123456789abcdef')
+const BASE64 = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/')
+const BILLION = 1_000_000_000
+
+/** 0: as it is. A letter: backslash and that letter. 1: backslash, u, four digits. 2: a byte of UTF-8 over 127. */
+const ESCAPES = new Uint8Array(256)
+ESCAPES.fill(1, 0, 32)
+ESCAPES.fill(2, 128)
+for (const [letter, byte] of Object.entries({ '"': 34, '\\': 92, b: 8, f: 12, n: 10, r: 13, t: 9 }))
+  ESCAPES[byte] = letter.charCodeAt(0)
+
+const scratch = new DataView(new ArrayBuffer(8))
+
+export class JsonBuffer {
+  #bytes: Uint8Array
+  #at = 0
+
+  constructor(sizeBytes = 4096) {
+    this.#bytes = Buffer.allocUnsafeSlow(sizeBytes)
+  }
+
+  get length(): number {
+    return this.#at
+  }
+
+  /** The bytes written so far, as a view that the next write may change. */
+  view(): Uint8Array {
+    return this.#bytes.subarray(0, this.#at)
+  }
+
+  /** A copy of the bytes in a buffer of just their size; this one starts anew. */
+  take(): Uint8Array {
+    const result = Buffer.allocUnsafeSlow(this.#at)
+    result.set(this.view())
+    this.#at = 0
+    return result
+  }
+
+  /** Starts anew; a buffer of more than `keepBytes` is given up. */
+  clear(keepBytes = 4 * 1024 * 1024): void {
+    this.#at = 0
+    if (this.#bytes.length > keepBytes) this.#bytes = Buffer.allocUnsafeSlow(4096)
+  }
+
+  /** Takes back all that was written since `length` was `mark`. */
+  truncate(mark: number): void {
+    this.#at = mark
+  }
+
+  #reserve(count: number): void {
+    const needed = this.#at + count
+    if (needed <= this.#bytes.length) return
+    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.#bytes.length * 2))
+    grown.set(this.#bytes.subarray(0, this.#at))
+    this.#bytes = grown
+  }
+
+  byte(value: number): void {
+    this.#reserve(1)
+    this.#bytes[this.#at++] = value
+  }
+
+  /** JSON text that is short and ready. */
+  raw(text: Uint8Array): void {
+    const length = text.length
+    this.#reserve(length)
+    const bytes = this.#bytes
+    let at = this.#at
+    for (let index = 0; index < length; index++) bytes[at++] = text[index]!
+    this.#at = at
+  }
+
+  /** ASCII that needs no escape. */
+  ascii(text: string): void {
+    this.#reserve(text.length)
+    for (let index = 0; index < text.length; index++) this.#bytes[this.#at++] = text.charCodeAt(index)
+  }
+
+  /** A range of UTF-8 as a JSON string. What is not UTF-8 becomes U+FFFD. */
+  string(source: Uint8Array, start: number, end: number): void {
+    this.#reserve(end - start + 2)
+    const bytes = this.#bytes
+    let at = this.#at
+    bytes[at++] = 0x22
+    let from = start
+    while (from < end) {
+      const byte = source[from]!
+      if (ESCAPES[byte] !== 0) break
+      bytes[at++] = byte
+      from++
+    }
+    this.#at = at
+    if (from < end) this.#unusualString(source, from, end)
+    this.byte(0x22)
+  }
+
+  #unusualString(source: Uint8Array, start: number, end: number): void {
+    let checked = false // That the rest is UTF-8 as a whole.
+    for (let at = start; at < end; at++) {
+      this.#reserve(8)
+      const byte = source[at]!
+      const mark = ESCAPES[byte]!
+      if (mark === 2 && !checked) {
+        const rest = source.subarray(at, end)
+        if (!isUtf8(rest)) {
+          const repaired = new TextEncoder().encode(new TextDecoder().decode(rest))
+          this.#unusualString(repaired, 0, repaired.length)
+          return
+        }
+        checked = true
+      }
+      if (mark === 0 || mark === 2) this.#bytes[this.#at++] = byte
+      else {
+        this.#bytes[this.#at++] = 0x5c
+        if (mark !== 1) this.#bytes[this.#at++] = mark
+        else {
+          this.ascii('u00')
+          this.#bytes[this.#at++] = HEX[byte >>> 4]!
+          this.#bytes[this.#at++] = HEX[byte & 15]!
+        }
+      }
+    }
+  }
+
+  hex(source: Uint8Array, start: number, end: number): void {
+    this.#reserve((end - start) * 2 + 2)
+    const bytes = this.#bytes
+    let at = this.#at
+    bytes[at++] = 0x22
+    for (let index = start; index < end; index++) {
+      const byte = source[index]!
+      bytes[at++] = HEX[byte >>> 4]!
+      bytes[at++] = HEX[byte & 15]!
+    }
+    bytes[at++] = 0x22
+    this.#at = at
+  }
+
+  base64(source: Uint8Array, start: number, end: number): void {
+    this.#reserve(Math.ceil((end - start) / 3) * 4 + 2)
+    const bytes = this.#bytes
+    let at = this.#at
+    bytes[at++] = 0x22
+    for (let index = start; index < end; index += 3) {
+      const left = end - index
+      const bits =
+        (source[index]! << 16) |
+        (left > 1 ? source[index + 1]! << 8 : 0) |
+        (left > 2 ? source[index + 2]! : 0)
+      bytes[at++] = BASE64[bits >>> 18]!
+      bytes[at++] = BASE64[(bits >>> 12) & 63]!
+      bytes[at++] = left > 1 ? BASE64[(bits >>> 6) & 63]! : 0x3d
+      bytes[at++] = left > 2 ? BASE64[bits & 63]! : 0x3d
+    }
+    bytes[at++] = 0x22
+    this.#at = at
+  }
+
+  /** An integer of up to 53 bits. */
+  integer(value: number): void {
+    this.#reserve(24)
+    if (value < 0) {
+      this.#bytes[this.#at++] = 0x2d
+      value = -value
+    }
+    let width = 1
+    for (let limit = 10; value >= limit; limit *= 10) width++
+    this.#digits(value, width)
+  }
+
+  #digits(value: number, width: number): void {
+    const bytes = this.#bytes
+    this.#at += width
+    let at = this.#at
+    while (width-- > 0) {
+      const rest = Math.floor(value / 10)
+      bytes[--at] = 0x30 + value - rest * 10
+      value = rest
+    }
+  }
+
+  /** 64 bits, given as two halves, as a decimal number in quotes. */
+  integer64(high: number, low: number, signed: boolean): void {
+    this.#reserve(24)
+    this.#bytes[this.#at++] = 0x22
+    if (signed && high >> 31 !== 0) {
+      this.#bytes[this.#at++] = 0x2d
+      low = -low | 0
+      high = (~high + (low === 0 ? 1 : 0)) | 0
+    }
+    // Long division by 10^9 in steps of 16 bits, which a double holds exactly.
+    high >>>= 0
+    low >>>= 0
+    const first = Math.floor(high / BILLION)
+    const second = (high - first * BILLION) * 65536 + (low >>> 16)
+    const secondPart = Math.floor(second / BILLION)
+    const third = (second - secondPart * BILLION) * 65536 + (low & 65535)
+    const thirdPart = Math.floor(third / BILLION)
+    const head = first * 4294967296 + secondPart * 65536 + thirdPart
+    const tail = third - thirdPart * BILLION
+    if (head === 0) this.integer(tail)
+    else {
+      this.integer(head)
+      this.#digits(tail, 9)
+    }
+    this.#bytes[this.#at++] = 0x22
+  }
+
+  /** Eight little-endian bytes as a 64-bit integer. */
+  fixed64(source: Uint8Array, at: number, signed: boolean): void {
+    this.integer64(readFixed32(source, at + 4) | 0, readFixed32(source, at) | 0, signed)
+  }
+
+  /** Eight little-endian bytes as a double. Not-a-number and the infinities are strings. */
+  double(source: Uint8Array, at: number): void {
+    scratch.setUint32(0, readFixed32(source, at), true)
+    scratch.setUint32(4, readFixed32(source, at + 4), true)
+    const value = scratch.getFloat64(0, true)
+    // With at most 15 digits in all, a decimal that gives this double is the shortest one.
+    const millionths = Math.abs(value) * 1e6
+    if (millionths < 1e15 && value !== 0) {
+      const whole = Math.round(millionths)
+      if (whole / 1e6 === Math.abs(value)) {
+        this.#decimal(value < 0, whole)
+        return
+      }
+    }
+    if (Object.is(value, -0)) this.ascii('-0')
+    else if (Number.isFinite(value)) this.ascii(String(value))
+    else this.ascii(`"${value}"`)
+  }
+
+  #decimal(negative: boolean, millionths: number): void {
+    if (negative) this.byte(0x2d)
+    const whole = Math.floor(millionths / 1e6)
+    this.integer(whole)
+    let fraction = millionths - whole * 1e6
+    if (fraction === 0) return
+    let width = 6
+    while (fraction % 10 === 0) {
+      fraction /= 10
+      width--
+    }
+    this.byte(0x2e)
+    this.#reserve(6)
+    this.#digits(fraction, width)
+  }
+}
