@@ -17,10 +17,12 @@ import {
   LEGACY_TAG,
   legacyScopeShape,
   MESSAGE,
-  ONCE,
+  ONCE_SHIFT,
+  PLAIN,
   RULES,
   resourceShape,
   TAGS,
+  WHAT,
 } from './shape-tables.ts'
 import { FieldCursor, LEN, WireWriter } from './wire.ts'
 
@@ -43,25 +45,25 @@ function writeMessage(writer: WireWriter, bytes: Uint8Array, shape: number): voi
   const last = lastOccurrences(bytes, shape)
   const field = new FieldCursor(bytes)
   while (field.next()) {
-    const index = ruleIndex(field, shape)
-    const rule = RULES[index] ?? 0
-    const bit = ONCE[index] ?? 0
+    const rule = ruleOf(field, shape)
+    const what = rule & WHAT
+    const bit = rule >> ONCE_SHIFT
     if (bit !== 0 && last.get(bit)?.start !== field.fieldStart) continue
-    if (rule < MESSAGE) {
+    if (what < MESSAGE) {
       writer.raw(field.raw())
       continue
     }
     const content = bit === 0 ? field.value() : merged(last.get(bit), field)
     writer.begin(field.number, content.length)
-    writeMessage(writer, content, rule >= ITEM ? rule - ITEM : rule - MESSAGE)
+    writeMessage(writer, content, what >= ITEM ? what - ITEM : what - MESSAGE)
     writer.end()
   }
 }
 
-/** Rules of far fields do not exist: -1. */
-function ruleIndex(field: FieldCursor, shape: number): number {
+/** Fields with a number above 31 are plain. */
+function ruleOf(field: FieldCursor, shape: number): number {
   const tag = field.number * 8 + field.wireType
-  return tag < TAGS ? shape * TAGS + tag : -1
+  return tag < TAGS ? (RULES[shape * TAGS + tag] ?? PLAIN) : PLAIN
 }
 
 interface Occurrence {
@@ -76,7 +78,7 @@ function lastOccurrences(bytes: Uint8Array, shape: number): Map<number, Occurren
   const last = new Map<number, Occurrence>()
   const field = new FieldCursor(bytes)
   while (field.next()) {
-    const bit = ONCE[ruleIndex(field, shape)] ?? 0
+    const bit = ruleOf(field, shape) >> ONCE_SHIFT
     if (bit === 0) continue
     const before = last.get(bit)
     const contents = before?.number === field.number ? before.contents : []

@@ -18,6 +18,7 @@ import type { Signal } from './batch.ts'
 import { normalise } from './normalise.ts'
 import {
   ANY_VALUE_SHAPE,
+  ATTRIBUTE,
   ID_SPAN,
   ID_TRACE,
   ITEM,
@@ -25,13 +26,15 @@ import {
   LEGACY_TAG,
   legacyScopeShape,
   MESSAGE,
-  ONCE,
+  ONCE_SHIFT,
   PACKED_FIXED64,
   PACKED_VARINT,
+  PLAIN,
   REFUSED,
   RULES,
   resourceShape,
   TAGS,
+  WHAT,
 } from './shape-tables.ts'
 import { FIXED32, FIXED64, LEN, MAX_DEPTH, VARINT } from './wire.ts'
 
@@ -101,10 +104,9 @@ function walkMessage(bytes: Uint8Array, at: number, end: number, shape: number, 
     }
     const rule = RULES[rules + tag]!
     // Repeated and unknown fields have no bit; the members of a oneof share one.
-    const once = ONCE[rules + tag]!
+    const once = rule >> ONCE_SHIFT
     if ((seen & once) !== 0) unordered = true
     seen |= once
-    if (rule === REFUSED) fail(`wire type ${tag & 7} in field ${tag >>> 3}`, start)
     switch (tag & 7) {
       case LEN: {
         if (at >= end) fail('a length is cut off', start)
@@ -116,26 +118,36 @@ function walkMessage(bytes: Uint8Array, at: number, end: number, shape: number, 
         const from = at
         at += length
         if (at > end) fail('a field runs past its message', start)
-        if (rule >= MESSAGE) {
-          if (rule >= ITEM) {
-            items++
-            walkMessage(bytes, from, at, rule - ITEM, depth + 1)
-          } else if (rule === MESSAGE + KEY_VALUE_SHAPE) walkKeyValue(bytes, from, at, depth + 1)
-          else walkMessage(bytes, from, at, rule - MESSAGE, depth + 1)
-        } else if (rule >= ID_TRACE) checkContent(bytes, from, at, rule)
+        const what = rule & WHAT
+        if (what === ATTRIBUTE) {
+          walkKeyValue(bytes, from, at, depth + 1)
+          // Attributes come in runs.
+          while (at + 2 < end && bytes[at] === tag) {
+            const next = at + 2 + bytes[at + 1]!
+            if (next > end || bytes[at + 1]! >= 128) break
+            walkKeyValue(bytes, at + 2, next, depth + 1)
+            at = next
+          }
+        } else if (what !== PLAIN) walkContent(bytes, from, at, what, depth + 1)
         break
       }
       case VARINT:
+        if ((rule & WHAT) === REFUSED) refuse(tag, start)
         if (at < end && bytes[at]! < 128) at++
         else at = skipVarint(bytes, at, end)
         break
       case FIXED64:
         at += 8
         if (at > end) fail('a field runs past its message', start)
+        if ((rule & WHAT) === REFUSED) refuse(tag, start)
         break
-      default: // FIXED32: the table refuses all others.
+      case FIXED32:
         at += 4
         if (at > end) fail('a field runs past its message', start)
+        if ((rule & WHAT) === REFUSED) refuse(tag, start)
+        break
+      default:
+        refuse(tag, start)
     }
   }
 }
@@ -157,7 +169,7 @@ function walkKeyValue(bytes: Uint8Array, at: number, end: number, depth: number)
         if (tag === 0x0a) {
           if (next === valueLength - 2) return
         } else if (tag === 0x18 || tag === 0x10) {
-          if (next < 128 && valueLength === 2) return
+          if (next < 128 ? valueLength === 2 : valueLength === 3 && bytes[value + 2]! < 128) return
         } else if (tag === 0x21 && valueLength === 9) return
         walkMessage(bytes, value, end, ANY_VALUE_SHAPE, depth + 1)
         return
@@ -168,9 +180,14 @@ function walkKeyValue(bytes: Uint8Array, at: number, end: number, depth: number)
 }
 
 /** LEN fields that are more than a run of bytes. */
-function checkContent(bytes: Uint8Array, from: number, end: number, rule: number): void {
+function walkContent(bytes: Uint8Array, from: number, end: number, what: number, depth: number): void {
+  if (what >= ITEM) items++
+  if (what >= MESSAGE) {
+    walkMessage(bytes, from, end, what >= ITEM ? what - ITEM : what - MESSAGE, depth)
+    return
+  }
   const length = end - from
-  switch (rule) {
+  switch (what) {
     case ID_TRACE:
       if (length !== 16 && length !== 0) fail(`a trace id of ${length} bytes`, from)
       break
@@ -182,6 +199,9 @@ function checkContent(bytes: Uint8Array, from: number, end: number, rule: number
       break
     case PACKED_VARINT:
       while (from < end) from = skipVarint(bytes, from, end)
+      break
+    default:
+      fail('a field that holds no bytes has a length', from)
   }
 }
 
@@ -250,6 +270,10 @@ function skipVarint(bytes: Uint8Array, at: number, end: number): number {
     return at
   }
   return fail('a varint of more than 64 bits', start)
+}
+
+function refuse(tag: number, offset: number): never {
+  return fail(`wire type ${tag & 7} in field ${tag >>> 3}`, offset)
 }
 
 function fail(message: string, offset: number): never {

@@ -10,7 +10,7 @@ import { FIXED32, FIXED64, LEN, VARINT } from './wire.ts'
 export const TAGS = 256
 
 /** A field of no interest, known or unknown. */
-const PLAIN = 0
+export const PLAIN = 0
 /** A wire type that the field cannot have, a group, or field number 0. */
 export const REFUSED = 1
 export const ID_TRACE = 2
@@ -52,10 +52,16 @@ export function legacyScopeShape(shape: number): number {
     : 0
 }
 
-/** What to do with a tag: RULES[shape * TAGS + tag]. */
-export const RULES = new Uint8Array(NAMES.length * TAGS)
-/** The bit of a field that may occur once; 0 for repeated and unknown ones. Members of a oneof share a bit. */
-export const ONCE = new Int32Array(NAMES.length * TAGS)
+/** An attribute: the message that there is most of. */
+export const ATTRIBUTE = MESSAGE + KEY_VALUE_SHAPE
+
+/**
+ * What to do with a tag: RULES[shape * TAGS + tag]. The low byte (WHAT) is one of the above; from ONCE_SHIFT on stands the bit
+ * of a field that may occur once, 0 for repeated and unknown ones. Members of a oneof share a bit.
+ */
+export const RULES = new Int32Array(NAMES.length * TAGS)
+export const WHAT = 255
+export const ONCE_SHIFT = 8
 
 NAMES.forEach((name, shape) => {
   for (let tag = 0; tag < TAGS; tag++) {
@@ -70,10 +76,9 @@ function addField(shape: number, number: number, text: string): void {
   const [, kind = '', mark = ''] = /^(\w+)(.*)$/.exec(text) ?? []
   const repeated = mark === '*' || mark === '+'
   for (let wireType = 0; wireType < 8; wireType++) {
-    const index = shape * TAGS + number * 8 + wireType
-    RULES[index] = fieldRule(kind, repeated, mark === '+', wireType)
-    if (RULES[index] === REFUSED || repeated) continue
-    ONCE[index] = 1 << (mark === '' ? number : Number(mark.slice(1)))
+    const what = fieldRule(kind, repeated, mark === '+', wireType)
+    const once = what === REFUSED || repeated ? 0 : 1 << (mark === '' ? number : Number(mark.slice(1)))
+    RULES[shape * TAGS + number * 8 + wireType] = what | (once << ONCE_SHIFT)
   }
 }
 
