@@ -112,6 +112,19 @@ export class DownstreamError extends WeirError {
   }
 }
 
+/**
+ * The data was taken but for some items, which are wrong for good. The sender is answered success with the number of rejected
+ * items, and must not send again.
+ */
+export class PartialSuccess extends WeirError {
+  static override code = 'PARTIAL_SUCCESS'
+  readonly rejectedItems: number
+  constructor(message: string, rejectedItems: number) {
+    super(message)
+    this.rejectedItems = rejectedItems
+  }
+}
+
 /** The component or the process is stopping; what was not taken is to be sent elsewhere or later. */
 export class ShutdownError extends RetryableError {
   static override code = 'SHUTDOWN'

@@ -28,6 +28,8 @@ export interface ServerTlsOptions {
 
 export interface ServerTls {
   accept(raw: Socket): void
+  /** Handshakes under way. */
+  readonly pending: number
   /** Cuts the handshakes that are under way. Sockets handed out live on. */
   close(): void
 }
@@ -68,6 +70,9 @@ export function createServerTls(config: ServerTlsConfig, options: ServerTlsOptio
       pending.set(key, raw)
       reload()
       server.emit('connection', raw)
+    },
+    get pending() {
+      return pending.size
     },
     close() {
       closed = true

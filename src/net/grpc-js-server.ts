@@ -1,0 +1,179 @@
+/**
+ * GrpcServer on @grpc/grpc-js, with sockets accepted elsewhere. Messages stay bytes: protobuf is none of its business.
+ *
+ * The library decodes gzip and deflate messages only. It reads the message encoding inside a private class, so there is no
+ * clean place to add zstd or snappy: such a call ends as UNIMPLEMENTED. The server in `http2/` takes them.
+ * It also does not tell how long a message was on the wire, and it holds no client to a pace of pings.
+ */
+import type { Socket } from 'node:net'
+import * as grpc from '@grpc/grpc-js'
+import { GRPC, type GrpcServer, type GrpcServerOptions, type GrpcStatus, type UnaryCall } from './grpc.ts'
+
+/** What one connection may buffer in the library, in MB. */
+const SESSION_MEMORY_MB = 64
+/** Streams at a time on one connection when the user sets no limit. */
+const MAX_STREAMS = 10_000
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+/** The head of a call, then the call itself: one object per request. */
+class Call implements UnaryCall {
+  readonly path: string
+  readonly peer: string
+  message: Uint8Array = EMPTY
+  deadlineMs: number | undefined
+  readonly #source: grpc.Metadata
+  readonly #host: string
+  #metadata: Map<string, string[]> | undefined
+
+  constructor(path: string, peer: string, host: string, source: grpc.Metadata) {
+    this.path = path
+    this.peer = peer
+    this.#host = host
+    this.#source = source
+  }
+
+  /** Built when somebody asks. */
+  get metadata(): ReadonlyMap<string, readonly string[]> {
+    if (this.#metadata === undefined) {
+      const metadata = new Map<string, string[]>()
+      for (const key of Object.keys(this.#source.getMap()))
+        metadata.set(
+          key,
+          this.#source
+            .get(key)
+            .map((value) => (typeof value === 'string' ? value : value.toString('base64'))),
+        )
+      if (this.#host !== '') metadata.set('host', [this.#host])
+      this.#metadata = metadata
+    }
+    return this.#metadata
+  }
+}
+
+const EMPTY = new Uint8Array(0)
+const identity = (bytes: Buffer): Buffer => bytes
+const asBuffer = (bytes: Uint8Array): Buffer =>
+  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
+export function createGrpcJsServer(options: GrpcServerOptions): GrpcServer {
+  // The library hands the same Metadata object to the interceptor and to the handler.
+  const calls = new WeakMap<grpc.Metadata, Call>()
+  const server = new grpc.Server(serverOptions(options, calls))
+  for (const path of options.handlers.keys()) register(server, path, options, calls)
+  const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure())
+  const sockets = new Set<Socket>()
+  let stopping = false
+  let onEmpty: (() => void) | undefined
+
+  return {
+    accept(socket) {
+      if (stopping) return void socket.destroy()
+      sockets.add(socket)
+      socket.on('error', () => {})
+      socket.on('close', () => {
+        sockets.delete(socket)
+        if (sockets.size === 0) onEmpty?.()
+      })
+      injector.injectConnection(socket)
+    },
+    get connectionCount() {
+      return sockets.size
+    },
+    async shutdown(deadline) {
+      stopping = true
+      const empty = new Promise<void>((resolve) => {
+        onEmpty = resolve
+      })
+      const cut = () => {
+        for (const socket of sockets) socket.destroy()
+      }
+      if (deadline.aborted) cut()
+      deadline.addEventListener('abort', cut)
+      injector.drain(LONGEST_TIMER_MS)
+      if (sockets.size > 0) await empty
+      deadline.removeEventListener('abort', cut)
+      injector.destroy()
+      server.forceShutdown()
+    },
+  }
+}
+
+function serverOptions(options: GrpcServerOptions, calls: WeakMap<grpc.Metadata, Call>): grpc.ServerOptions {
+  const { keepalive } = options
+  const result: grpc.ServerOptions = {
+    'grpc.max_receive_message_length': options.maxMessageBytes,
+    'grpc.max_concurrent_streams': options.maxConcurrentStreams || MAX_STREAMS,
+    'grpc.keepalive_time_ms': Math.min(keepalive.timeMs, LONGEST_TIMER_MS),
+    'grpc.keepalive_timeout_ms': Math.min(keepalive.timeoutMs, LONGEST_TIMER_MS),
+    'grpc-node.max_session_memory': SESSION_MEMORY_MB,
+    'grpc.enable_channelz': 0,
+    interceptors: [admission(options, calls)],
+  }
+  if (keepalive.maxConnectionIdleMs > 0) result['grpc.max_connection_idle_ms'] = keepalive.maxConnectionIdleMs
+  if (keepalive.maxConnectionAgeMs > 0) result['grpc.max_connection_age_ms'] = keepalive.maxConnectionAgeMs
+  if (keepalive.maxConnectionAgeGraceMs > 0)
+    result['grpc.max_connection_age_grace_ms'] = keepalive.maxConnectionAgeGraceMs
+  return result
+}
+
+/** Asks `admit` when the headers are there. The message is read only after the handler has been told of the call. */
+function admission(options: GrpcServerOptions, calls: WeakMap<grpc.Metadata, Call>): grpc.ServerInterceptor {
+  return (method, call) =>
+    new grpc.ServerInterceptingCall(call, {
+      start: (next) =>
+        next({
+          onReceiveMetadata: (metadata, proceed) => {
+            const head = new Call(method.path, call.getPeer(), call.getHost(), metadata)
+            calls.set(metadata, head)
+            const decide = (status: GrpcStatus | undefined): void => {
+              if (status === undefined) proceed(metadata)
+              else call.sendStatus(statusObject(status))
+            }
+            try {
+              const verdict = options.admit?.(head)
+              if (verdict instanceof Promise)
+                verdict.then(decide, (error: unknown) => decide(options.toStatus(error)))
+              else decide(verdict)
+            } catch (error) {
+              decide(options.toStatus(error))
+            }
+          },
+        }),
+    })
+}
+
+function register(
+  server: grpc.Server,
+  path: string,
+  options: GrpcServerOptions,
+  calls: WeakMap<grpc.Metadata, Call>,
+): void {
+  const handler = options.handlers.get(path)
+  if (handler === undefined) return
+  const run = (
+    call: grpc.ServerUnaryCall<Buffer, Uint8Array>,
+    callback: grpc.sendUnaryData<Uint8Array>,
+  ): void => {
+    const request = calls.get(call.metadata)
+    if (request === undefined) {
+      callback({ code: GRPC.INTERNAL, details: 'internal error' })
+      return
+    }
+    request.message = call.request
+    const deadline = call.getDeadline()
+    if (typeof deadline === 'number' && deadline !== Number.POSITIVE_INFINITY)
+      request.deadlineMs = performance.now() + deadline - Date.now()
+    options.onMessage?.(-1, call.request.length)
+    handler(request).then(
+      (response) => callback(null, response),
+      (error: unknown) => callback(statusObject(options.toStatus(error))),
+    )
+  }
+  server.register(path, run as grpc.UntypedHandleCall, asBuffer, identity, 'unary')
+}
+
+function statusObject(status: GrpcStatus): grpc.StatusObject {
+  const metadata = new grpc.Metadata()
+  if (status.details !== undefined) metadata.set('grpc-status-details-bin', asBuffer(status.details))
+  return { code: status.code, details: status.message, metadata }
+}

@@ -1,0 +1,56 @@
+/**
+ * `otlp` receiver: OTLP over gRPC and over HTTP.
+ *
+ *     receivers:
+ *       otlp:
+ *         protocols:
+ *           grpc: { endpoint: localhost:4317 }
+ *           http: { endpoint: localhost:4318 }
+ *
+ * A request is answered success only after the pipeline has taken its data; otherwise the answer says whether sending
+ * again may help (docs/errors.md). Only signals that some pipeline takes are served.
+ */
+import { defineReceiver, type ListenerClaim } from '../../component/define.ts'
+import { otlpReceiverFields } from './config.ts'
+import { OtlpGrpc } from './grpc.ts'
+import { OtlpHttp } from './http.ts'
+import { telemetry } from './intake.ts'
+
+export const otlpReceiver = defineReceiver({
+  type: 'otlp',
+  stability: 'beta',
+  summary: 'Receives traces, metrics and logs in OTLP over gRPC and HTTP',
+  signals: ['traces', 'metrics', 'logs'],
+  config: otlpReceiverFields,
+  telemetry,
+  listeners({ protocols: { grpc, http } }) {
+    const claims: ListenerClaim[] = []
+    if (grpc)
+      claims.push({
+        path: ['protocols', 'grpc', 'endpoint'],
+        endpoint: grpc.endpoint,
+        transport: grpc.transport,
+      })
+    if (http)
+      claims.push({
+        path: ['protocols', 'http', 'endpoint'],
+        endpoint: http.endpoint,
+        transport: http.transport,
+      })
+    return claims
+  },
+  create(settings) {
+    const { grpc, http } = settings.config.protocols
+    const servers: (OtlpGrpc | OtlpHttp)[] = []
+    if (grpc) servers.push(new OtlpGrpc(grpc, settings))
+    if (http) servers.push(new OtlpHttp(http, settings))
+    return {
+      async start() {
+        for (const server of servers) await server.start()
+      },
+      async shutdown(deadline) {
+        await Promise.all(servers.map((server) => server.shutdown(deadline)))
+      },
+    }
+  },
+})
