@@ -1,0 +1,118 @@
+/** Starts a collector under test as a child process and reads what it costs from /proc. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import net from 'node:net'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+
+export type CollectorName = 'weir' | 'otelcol'
+
+const ROOT = join(import.meta.dirname, '../..')
+/** Clock ticks per second of /proc/PID/stat: 100 on every Linux that Node runs on. */
+const TICKS_PER_SECOND = 100
+
+/** Where a peer is: WEIR_PEERS/bin, the PATH's usual cache, or nowhere. */
+export function findPeer(name: string): string | undefined {
+  const folders = [process.env['WEIR_PEERS'] ?? join(homedir(), '.cache/weir-peers')].map((path) =>
+    join(path, 'bin'),
+  )
+  for (const folder of [...folders, ...(process.env['PATH'] ?? '').split(':')]) {
+    const path = join(folder, name)
+    if (existsSync(path)) return path
+  }
+  return undefined
+}
+
+export interface RunningCollector {
+  readonly name: CollectorName
+  readonly pid: number
+  readonly grpcPort: number
+  readonly httpPort: number
+  /** User and system time so far, in microseconds. */
+  cpuMicros(): number
+  rssBytes(): number
+  peakRssBytes(): number
+  stop(): Promise<void>
+}
+
+export async function startCollector(
+  name: CollectorName,
+  config: string,
+  environment: Readonly<Record<string, string>> = {},
+): Promise<RunningCollector> {
+  const [grpcPort, httpPort] = [await freePort(), await freePort()]
+  const env = {
+    ...process.env,
+    ...environment,
+    BENCH_GRPC_PORT: String(grpcPort),
+    BENCH_HTTP_PORT: String(httpPort),
+  }
+  const path = join(ROOT, 'bench/configs', config)
+  const command: [string, string[]] =
+    name === 'weir'
+      ? [process.execPath, [join(ROOT, 'src/main.ts'), '--config', path]]
+      : [findPeer(name) ?? '', ['--config', path]]
+  const child = spawn(command[0], command[1], { env, stdio: ['ignore', 'ignore', 'pipe'] })
+  let log = ''
+  child.stderr?.on('data', (data) => {
+    log = (log + String(data)).slice(-8192)
+  })
+  await untilListening(child, grpcPort, () => log)
+  await untilListening(child, httpPort, () => log)
+  const pid = child.pid ?? 0
+  return {
+    name,
+    pid,
+    grpcPort,
+    httpPort,
+    cpuMicros() {
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+      return ((Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND) * 1e6
+    },
+    rssBytes: () => status(pid, 'VmRSS'),
+    peakRssBytes: () => status(pid, 'VmHWM'),
+    stop: () => stop(child),
+  }
+}
+
+function status(pid: number, field: string): number {
+  const line = new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  return Number(line?.[1] ?? 0) * 1024
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return
+  const ended = new Promise<void>((resolve) => void child.once('exit', () => resolve()))
+  child.kill('SIGTERM')
+  const timer = setTimeout(() => child.kill('SIGKILL'), 10_000)
+  await ended
+  clearTimeout(timer)
+}
+
+export async function freePort(): Promise<number> {
+  const server = net.createServer()
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  await new Promise<void>((resolve) => void server.close(() => resolve()))
+  return typeof address === 'object' && address !== null ? address.port : 0
+}
+
+async function untilListening(child: ChildProcess, port: number, log: () => string): Promise<void> {
+  for (let attempt = 0; attempt < 300; attempt++) {
+    if (child.exitCode !== null) throw new Error(`collector ended: ${log()}`)
+    if (await connects(port)) return
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  throw new Error(`collector does not listen on ${port}: ${log()}`)
+}
+
+function connects(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect(port, '127.0.0.1')
+    socket.on('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.on('error', () => resolve(false))
+  })
+}
