@@ -1,0 +1,249 @@
+/**
+ * The series of one batch, found by their full label set, as encoded TimeSeries of remote write 1.0.
+ *
+ * A series with one sample, which nearly all have, is written once, in its final form, at the end of `out`. Further
+ * samples of a known series are kept aside, and their series are put together anew when the requests are cut: one
+ * TimeSeries per identity, samples in the order of time, of several at one time the last. So each series is in
+ * exactly one of the requests, and requests may be sent side by side.
+ */
+
+import { RW1_HISTOGRAM, RW1_SAMPLE, RW1_TIME_SERIES } from '../../net/wire-fields.ts'
+import { FieldCursor, type WireWriter } from '../../otlp/wire.ts'
+import { ByteArea, sameBytes } from '../../prometheus/byte-area.ts'
+import type { LabelSet } from '../../prometheus/label-set.ts'
+import type { FixedLabel } from '../../prometheus/labels.ts'
+
+const TIME_SERIES_TAG = 0x0a // WriteRequest.timeseries, and TimeSeries.labels: field 1, LEN.
+
+export class SeriesTable {
+  readonly out = new ByteArea(64 * 1024)
+  /** Number of series. */
+  count = 0
+  /** Number of samples, native histograms included. */
+  samples = 0
+  /** True when some series has more than one sample. */
+  get hasMore(): boolean {
+    return this.#moreOf.length > 0
+  }
+
+  #slots = new Int32Array(1024).fill(-1)
+  #hashes = new Int32Array(512)
+  #starts = new Int32Array(512)
+  #labelsStarts = new Int32Array(512)
+  #labelsEnds = new Int32Array(512)
+  #metadata = new Int32Array(512)
+  // What further samples are kept as: the series they belong to and their encoded fields.
+  readonly #more = new ByteArea(1024)
+  readonly #moreOf: number[] = []
+  readonly #moreEnds: number[] = []
+
+  clear(): void {
+    this.out.clear()
+    this.#more.clear()
+    this.#moreOf.length = this.#moreEnds.length = 0
+    this.count = this.samples = 0
+    if (this.#slots.length > 1 << 18) this.#slots = new Int32Array(1024)
+    this.#slots.fill(-1)
+  }
+
+  /**
+   * Adds a sample, native histogram and exemplars (`payload`: encoded fields of TimeSeries) to the series with this
+   * label set. `metadata` is a number of the caller's, kept with the series.
+   */
+  add(
+    set: LabelSet,
+    name: FixedLabel,
+    extra: FixedLabel | undefined,
+    payload: ByteArea,
+    metadata: number,
+  ): void {
+    const out = this.out
+    const labels = set.area
+    const extraLength = extra === undefined ? 0 : extra.bytes.length
+    const labelsLength = labels.length + name.bytes.length + extraLength
+    const length = labelsLength + payload.length
+    const start = out.length
+    out.reserve(length + 12)
+    out.bytes[start] = TIME_SERIES_TAG
+    out.length = start + 1
+    out.varint(length)
+    const labelsStart = out.length
+    out.copy(labels.bytes, 0, set.nameAt)
+    out.copy(name.bytes, 0, name.bytes.length)
+    if (extra === undefined) out.copy(labels.bytes, set.nameAt, labels.length)
+    else {
+      out.copy(labels.bytes, set.nameAt, set.extraAt)
+      out.copy(extra.bytes, 0, extraLength)
+      out.copy(labels.bytes, set.extraAt, labels.length)
+    }
+    const hash = (set.hash + name.hash + (extra === undefined ? 0 : extra.hash)) | 0
+    this.samples++
+    const known = this.#find(hash, labelsStart, labelsLength)
+    if (known >= 0) {
+      out.length = start
+      this.#more.copy(payload.bytes, 0, payload.length)
+      this.#moreOf.push(known)
+      this.#moreEnds.push(this.#more.length)
+      return
+    }
+    out.copy(payload.bytes, 0, payload.length)
+    this.#insert(hash, start, labelsStart, labelsLength, metadata)
+  }
+
+  #find(hash: number, labelsStart: number, labelsLength: number): number {
+    const slots = this.#slots
+    const mask = slots.length - 1
+    const bytes = this.out.bytes
+    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+      const index = slots[slot]!
+      if (index < 0) return -1
+      if (this.#hashes[index] !== hash) continue
+      const start = this.#labelsStarts[index]!
+      if (this.#labelsEnds[index]! - start !== labelsLength) continue
+      if (sameBytes(bytes, start, bytes, labelsStart, labelsLength)) return index
+    }
+  }
+
+  #insert(hash: number, start: number, labelsStart: number, labelsLength: number, metadata: number): void {
+    const index = this.count++
+    if (index === this.#hashes.length) this.#grow()
+    this.#hashes[index] = hash
+    this.#starts[index] = start
+    this.#labelsStarts[index] = labelsStart
+    this.#labelsEnds[index] = labelsStart + labelsLength
+    this.#metadata[index] = metadata
+    this.#place(index, hash)
+  }
+
+  #place(index: number, hash: number): void {
+    const mask = this.#slots.length - 1
+    let slot = hash & mask
+    while (this.#slots[slot]! >= 0) slot = (slot + 1) & mask
+    this.#slots[slot] = index
+  }
+
+  #grow(): void {
+    const double = (list: Int32Array<ArrayBuffer>) => {
+      const grown = new Int32Array(list.length * 2)
+      grown.set(list)
+      return grown
+    }
+    this.#hashes = double(this.#hashes)
+    this.#starts = double(this.#starts)
+    this.#labelsStarts = double(this.#labelsStarts)
+    this.#labelsEnds = double(this.#labelsEnds)
+    this.#metadata = double(this.#metadata)
+    if (this.#slots.length >= this.#hashes.length * 2) return
+    this.#slots = new Int32Array(this.#hashes.length * 2).fill(-1)
+    for (let index = 0; index < this.count - 1; index++) this.#place(index, this.#hashes[index]!)
+  }
+
+  metadataOf(index: number): number {
+    return this.#metadata[index]!
+  }
+
+  /** The labels of a series: encoded Label fields in `out`. */
+  labelsStart(index: number): number {
+    return this.#labelsStarts[index]!
+  }
+  labelsEnd(index: number): number {
+    return this.#labelsEnds[index]!
+  }
+  /** The whole TimeSeries field of a series with one sample, in `out`. */
+  start(index: number): number {
+    return this.#starts[index]!
+  }
+  end(index: number): number {
+    return index + 1 < this.count ? this.#starts[index + 1]! : this.out.length
+  }
+
+  /** What belongs to the series beside its labels, sorted: ranges of encoded fields. */
+  fieldsOf(): Map<number, SeriesFields> {
+    const found = new Map<number, SeriesFields>()
+    for (let entry = 0; entry < this.#moreOf.length; entry++) {
+      const index = this.#moreOf[entry]!
+      let fields = found.get(index)
+      if (!fields) {
+        fields = new SeriesFields()
+        fields.read(this.out.bytes, this.#labelsEnds[index]!, this.end(index))
+        found.set(index, fields)
+      }
+      fields.read(this.#more.bytes, this.#moreEnds[entry - 1] ?? 0, this.#moreEnds[entry]!)
+    }
+    for (const fields of found.values()) fields.sort()
+    return found
+  }
+}
+
+/** Samples, exemplars and native histograms of one series. */
+export class SeriesFields {
+  samples: TimedField[] = []
+  histograms: TimedField[] = []
+  exemplars: TimedField[] = []
+
+  read(bytes: Uint8Array, start: number, end: number): void {
+    const cursor = new FieldCursor(bytes, start, end)
+    while (cursor.next()) {
+      const raw = cursor.raw()
+      const value = cursor.value()
+      switch (cursor.number) {
+        case RW1_TIME_SERIES.samples:
+          this.samples.push({ raw, value, timeMs: timeOf(value, RW1_SAMPLE.timestamp) })
+          break
+        case RW1_TIME_SERIES.histograms:
+          this.histograms.push({ raw, value, timeMs: timeOf(value, RW1_HISTOGRAM.timestamp) })
+          break
+        case RW1_TIME_SERIES.exemplars:
+          this.exemplars.push({ raw, value, timeMs: timeOf(value, 3) })
+          break
+      }
+    }
+  }
+
+  sort(): void {
+    this.samples = lastOfEachTime(this.samples)
+    this.histograms = lastOfEachTime(this.histograms)
+    this.exemplars.sort((left, right) => left.timeMs - right.timeMs)
+  }
+}
+
+export interface TimedField {
+  /** The field with its tag. */
+  readonly raw: Uint8Array
+  /** Its content. */
+  readonly value: Uint8Array
+  readonly timeMs: number
+}
+
+function timeOf(message: Uint8Array, field: number): number {
+  const cursor = new FieldCursor(message)
+  let timeMs = 0
+  while (cursor.next()) if (cursor.number === field) timeMs = cursor.uint()
+  return timeMs
+}
+
+/** Prometheus takes one sample a time and series: the last one that came stands. */
+function lastOfEachTime(fields: TimedField[]): TimedField[] {
+  const byTime = new Map<number, TimedField>()
+  for (const field of fields) byTime.set(field.timeMs, field)
+  return [...byTime.values()].sort((left, right) => left.timeMs - right.timeMs)
+}
+
+/** Writes a series of several samples. Floats and native histograms never share a TimeSeries. */
+export function writeSeries(
+  writer: WireWriter,
+  labels: Uint8Array,
+  start: number,
+  end: number,
+  fields: SeriesFields,
+): void {
+  for (const list of [fields.samples, fields.histograms]) {
+    if (list.length === 0) continue
+    writer.begin(1, end - start + list.length * 24)
+    writer.rawRange(labels, start, end)
+    for (const field of list) writer.raw(field.raw)
+    if (list === fields.samples || fields.samples.length === 0)
+      for (const exemplar of fields.exemplars) writer.raw(exemplar.raw)
+    writer.end()
+  }
+}
