@@ -24,7 +24,7 @@ import type { Report } from './report.ts'
 
 /** Limit of one source, in bytes; a Kubernetes ConfigMap holds no more either. */
 export const MAX_SOURCE_BYTES = 1024 * 1024
-const MAX_TOKENS = 200_000
+const MAX_TOKENS = 150_000
 /** Limit of one source after its aliases are followed. */
 const MAX_NODES = 100_000
 /** A nesting level takes up to two places on the parser's stack. */

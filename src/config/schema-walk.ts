@@ -24,6 +24,7 @@ interface Definition {
   readonly values?: readonly unknown[]
   readonly entries?: Readonly<Record<string, string | number>>
   readonly defaultValue?: unknown
+  readonly format?: string
 }
 
 /** Schemas nest no deeper than this, lazy ones included. */

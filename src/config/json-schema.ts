@@ -1,0 +1,116 @@
+/**
+ * JSON Schema of a whole configuration, for editors: every component under `type` and `type/name`, with defaults and
+ * descriptions. Refused fields are left out; where a number or a switch is expected, an expression `${...}` will do.
+ */
+import { z } from 'zod'
+import type { AnyDefinition, Registry } from '../component/define.ts'
+import { KIND_OF, SECTIONS } from './check.ts'
+import { serviceSchema } from './service-schema.ts'
+
+type Json = Record<string, unknown>
+
+const EXPRESSION = { type: 'string', pattern: '\\$\\{[^}]+\\}' }
+
+export function configSchema(registry: Registry): Json {
+  const properties: Json = {}
+  for (const section of SECTIONS) {
+    const patterns: Json = {}
+    for (const definition of registry[section]) {
+      const schema = componentSchema(definition)
+      patterns[idPattern(definition.type)] = schema
+      for (const old of definition.deprecatedTypes ?? []) {
+        patterns[idPattern(old)] = {
+          ...schema,
+          deprecated: true,
+          description: `Use ${definition.type} instead.`,
+        }
+      }
+    }
+    properties[section] = {
+      description: `Configured ${section} by id: type or type/name.`,
+      type: ['object', 'null'],
+      patternProperties: patterns,
+      additionalProperties: false,
+    }
+  }
+  properties['service'] = convert(serviceSchema)
+  return {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    title: 'Weir configuration',
+    type: 'object',
+    properties,
+    additionalProperties: false,
+    required: ['receivers', 'exporters', 'service'],
+  }
+}
+
+function componentSchema(definition: AnyDefinition): Json {
+  const schema = convert(definition.config)
+  const described = {
+    title: `${definition.type} ${KIND_OF[`${definition.kind}s`]}`,
+    description: definition.summary,
+  }
+  return { ...described, ...nullable(schema) }
+}
+
+function idPattern(type: string): string {
+  return `^\\s*${type}\\s*(/.+)?$`
+}
+
+/** A body with nothing in it means all defaults; what is required then is said when it is checked. */
+function nullable(schema: Json): Json {
+  return schema['type'] === 'object' ? { ...schema, type: ['object', 'null'] } : schema
+}
+
+function convert(schema: z.ZodType): Json {
+  const converted = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', reused: 'inline' }) as Json
+  delete converted['$schema']
+  return polish(converted) as Json // Maps stay maps.
+}
+
+/** Takes Weir's own words out of a schema and says them in those of JSON Schema. */
+function polish(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(polish)
+  if (typeof value !== 'object' || value === null) return value
+  const { status, why, secret, ...rest } = value as Json
+  const result: Json = {}
+  for (const [key, child] of Object.entries(rest)) {
+    const isFields = (key === 'properties' || key === 'patternProperties') && isJson(child)
+    if (isFields) result[key] = polishFields(child)
+    // Values, not schemas: they are kept to the letter.
+    else result[key] = key === 'default' || key === 'enum' || key === 'const' ? child : polish(child)
+  }
+  const required = result['required']
+  const properties = result['properties']
+  if (Array.isArray(required) && isJson(properties)) {
+    result['required'] = required.filter((key) => String(key) in properties)
+  }
+  if (status === 'harmless') {
+    result['description'] = `Ignored: ${why}.`
+    result['deprecated'] = true
+  }
+  if (secret === true) result['writeOnly'] = true
+  return withExpression(result)
+}
+
+function polishFields(fields: Json): Json {
+  const kept = Object.entries(fields).filter(([, field]) => !(isJson(field) && field['status'] === 'refused'))
+  return Object.fromEntries(kept.map(([key, field]) => [key, polish(field)]))
+}
+
+function withExpression(schema: Json): Json {
+  const { type, enum: values } = schema
+  const strict = type === 'number' || type === 'integer' || type === 'boolean'
+  if (!strict && !(type === 'string' && Array.isArray(values))) return schema
+  const { description, title, default: fallback, deprecated, ...core } = schema
+  const outer = Object.fromEntries(
+    Object.entries({ title, description, default: fallback, deprecated }).filter(
+      ([, one]) => one !== undefined,
+    ),
+  )
+  return { ...outer, anyOf: [core, EXPRESSION] }
+}
+
+function isJson(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
