@@ -6,7 +6,7 @@
  *     config: z.strictObject({
  *       timeout: timeoutField('5s'), retry_on_failure: retryField(), sending_queue: queueField(), ...
  *     }),
- *     sending: sendingSettings,
+ *     sending: (config) => sendingSettings(config),
  *
  * Leaving a block out and writing it empty mean the same: its defaults.
  */
