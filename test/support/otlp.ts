@@ -9,7 +9,7 @@
  *     metrics({ metrics: [{ name: 'up', gauge: { dataPoints: [{ asInt: 1, attributes: { job: 'a' } }] } }] })
  *     logs({ logs: ['a line', { body: { user: 'ann' }, severityNumber: 9 }] })
  */
-import type protobuf from 'protobufjs'
+import protobuf from 'protobufjs'
 import { loadProtos } from '../../proto/load.ts'
 import { Batch, type RequestContext, type Signal } from '../../src/otlp/batch.ts'
 
@@ -18,7 +18,7 @@ export type Plain = any
 
 const root = loadProtos()
 
-const REQUESTS: Record<Signal, string> = {
+export const REQUESTS: Record<Signal, string> = {
   traces: 'opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest',
   metrics: 'opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest',
   logs: 'opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest',
@@ -47,6 +47,27 @@ export function encode(signal: Signal, object: Plain): Uint8Array {
 /** Decodes an Export*ServiceRequest, or all chunks of a batch, to the plain form. */
 export function decode(signal: Signal, bytes: Uint8Array): Plain {
   return decodeMessage(REQUESTS[signal], bytes)
+}
+
+/**
+ * As decode, but strings come as Buffer: protobufjs refuses bytes that are not UTF-8, which the Go collector and Weir pass
+ * through.
+ */
+export function decodeLoosely(signal: Signal, bytes: Uint8Array): Plain {
+  looseRoot ??= withoutStrings(loadProtos())
+  const type = looseRoot.lookupType(REQUESTS[signal])
+  return type.toObject(type.decode(bytes), { longs: String, bytes: Buffer })
+}
+
+let looseRoot: protobuf.Root | undefined
+
+function withoutStrings<T extends protobuf.NamespaceBase>(namespace: T): T {
+  for (const object of namespace.nestedArray) {
+    if (object instanceof protobuf.Type)
+      for (const field of object.fieldsArray) if (field.type === 'string') field.type = 'bytes'
+    if (object instanceof protobuf.Namespace) withoutStrings(object)
+  }
+  return namespace
 }
 
 export function decodeBatch(batch: Batch): Plain {
