@@ -1,0 +1,85 @@
+/**
+ * `memory_limiter` processor: refuses data, retryably, while the process uses too much memory.
+ *
+ *     processors:
+ *       memory_limiter:
+ *         check_interval: 1s
+ *         limit_mib: 512
+ *         spike_limit_mib: 128
+ *
+ * It holds nothing itself. Refusal starts at the soft limit (limit - spike limit) and ends below it. It steers by the ledger
+ * of all shards: payload bytes held, plus heap and external memory. As the first processor of a pipeline it also
+ * answers before a request body is read.
+ */
+import { defineProcessor } from '../../component/define.ts'
+import { counter } from '../../component/telemetry.ts'
+import type { Signal } from '../../otlp/batch.ts'
+import { config, limitsOf } from './config.ts'
+import { sharedWatch } from './watch.ts'
+
+const telemetry = {
+  acceptedTraces: counter('processor_memory_limiter_accepted_spans', '{spans}', 'Spans let through.'),
+  acceptedMetrics: counter(
+    'processor_memory_limiter_accepted_metric_points',
+    '{datapoints}',
+    'Data points let through.',
+  ),
+  acceptedLogs: counter(
+    'processor_memory_limiter_accepted_log_records',
+    '{records}',
+    'Log records let through.',
+  ),
+  refusedTraces: counter('processor_memory_limiter_refused_spans', '{spans}', 'Spans refused.'),
+  refusedMetrics: counter(
+    'processor_memory_limiter_refused_metric_points',
+    '{datapoints}',
+    'Data points refused.',
+  ),
+  refusedLogs: counter('processor_memory_limiter_refused_log_records', '{records}', 'Log records refused.'),
+}
+
+const ACCEPTED = { traces: 'acceptedTraces', metrics: 'acceptedMetrics', logs: 'acceptedLogs' } as const
+const REFUSED = { traces: 'refusedTraces', metrics: 'refusedMetrics', logs: 'refusedLogs' } as const
+const SIGNALS: readonly Signal[] = ['traces', 'metrics', 'logs']
+
+export default defineProcessor({
+  type: 'memory_limiter',
+  signals: SIGNALS,
+  stability: 'stable',
+  summary: 'Refuses data, retryably, while the process uses too much memory.',
+  capabilities: { mutatesData: false },
+  config,
+  telemetry,
+  create({ id, config, telemetry, logger, host, signal, next }) {
+    const limits = limitsOf(config)
+    const { watch, forget } = sharedWatch(id, config, limits, host, logger)
+    const accepted = telemetry[ACCEPTED[signal]]
+    const refused = telemetry[REFUSED[signal]]
+    let started = false
+    return {
+      async start() {
+        logger.info('Memory limiter configured.', {
+          limit_bytes: limits.hardBytes,
+          soft_limit_bytes: limits.softBytes,
+        })
+        started = true
+        watch.start()
+      },
+      consume(batch) {
+        const error = watch.refusal()
+        if (error !== undefined) {
+          refused.add(batch.itemCount)
+          return Promise.reject(error)
+        }
+        accepted.add(batch.itemCount)
+        return next.consume(batch)
+      },
+      refusal: () => watch.refusal(),
+      async shutdown() {
+        if (!started) return
+        started = false
+        if (watch.stop()) forget()
+      },
+    }
+  },
+})
