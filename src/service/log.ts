@@ -13,7 +13,12 @@ type Level = LogsTelemetry['level']
 /** Distinct messages that are counted per tick; beyond it they are written unthrottled. */
 const MAX_COUNTED_MESSAGES = 1000
 
-export function createLogger(settings: LogsTelemetry, fields: LogFields = {}): Logger {
+/** While `quiet` says so, only errors are written. */
+export function createLogger(
+  settings: LogsTelemetry,
+  fields: LogFields = {},
+  quiet: () => boolean = () => false,
+): Logger {
   const destinations = settings.outputPaths.map((path) => openDestination(path))
   const write = (line: string) => {
     const text = settings.encoding === 'console' ? consoleLine(line) : line
@@ -30,7 +35,7 @@ export function createLogger(settings: LogsTelemetry, fields: LogFields = {}): L
     },
     { write },
   )
-  return wrap(base, createThrottle(settings.sampling))
+  return wrap(base, createThrottle(settings.sampling), quiet)
 }
 
 function openDestination(path: string): { write(text: string): void } {
@@ -76,9 +81,9 @@ function createThrottle(sampling: LogsTelemetry['sampling']): Throttle {
   }
 }
 
-function wrap(base: pino.Logger, throttle: Throttle): Logger {
+function wrap(base: pino.Logger, throttle: Throttle, quiet: () => boolean): Logger {
   const log = (level: Level, message: string, fields: LogFields | undefined) => {
-    if (!base.isLevelEnabled(level)) return
+    if (!base.isLevelEnabled(level) || (level !== 'error' && quiet())) return
     const skipped = throttle(level, message)
     if (skipped === undefined) return
     base[level](skipped > 0 ? { ...fields, left_out: skipped } : (fields ?? {}), message)
@@ -89,7 +94,7 @@ function wrap(base: pino.Logger, throttle: Throttle): Logger {
     info: (message, fields) => log('info', message, fields),
     debug: (message, fields) => log('debug', message, fields),
     debugEnabled: base.isLevelEnabled('debug'),
-    child: (more) => wrap(base.child(more), throttle),
+    child: (more) => wrap(base.child(more), throttle, quiet),
   }
 }
 

@@ -54,6 +54,7 @@ export class ShardService {
   readonly #links: (Link | undefined)[] = []
   readonly #listeners: ListenerPool
   readonly #answers = new Map<string, Respond>()
+  #starting = false
   #prepared: Running | undefined
   #current: Running | undefined
   #old: Running | undefined
@@ -138,9 +139,12 @@ export class ShardService {
   }
 
   async #prepare(tree: unknown): Promise<void> {
+    this.#starting = true
     const config = checkConfig(tree, this.#registry)
     const fields = this.#start.shards > 1 ? { shard: this.#start.shard } : {}
-    const environment = this.#environment(createLogger(config.service.telemetry.logs, fields))
+    // What a component says while it starts, it says on every shard: shard 0 speaks for all.
+    const quiet = () => this.#start.shard !== 0 && this.#starting
+    const environment = this.#environment(createLogger(config.service.telemetry.logs, fields, quiet))
     const extensions = new Map<string, Component>()
     try {
       await this.#startExtensions(config, environment, extensions)
@@ -184,6 +188,7 @@ export class ShardService {
     if (prepared === undefined) throw new RangeError('nothing is prepared')
     try {
       await prepared.graph.startReceivers()
+      this.#starting = false
     } catch (error) {
       await this.#abandon()
       throw error
@@ -207,7 +212,7 @@ export class ShardService {
   async #shutdownLevel(which: 'current' | 'old', level: number, timeoutMs: number): Promise<void> {
     const running = this.#running(which)
     if (running === undefined) return
-    await running.graph.shutdownLevel(level, AbortSignal.timeout(Math.max(1, timeoutMs)))
+    await running.graph.shutdownLevel(level, AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs))))
     if (level < running.graph.levelCount - 1) return
     await stopAll(running.extensions)
     if (which === 'old') this.#old = undefined

@@ -129,7 +129,10 @@ export class ShardPool {
       )
       for (const result of await Promise.allSettled(calls)) {
         if (result.status === 'fulfilled') continue
-        this.#options.logger.error('a shard did not drain in time', { level, error: toError(result.reason) })
+        this.#options.logger.error('a shard did not drain in time', {
+          stage: level,
+          error: toError(result.reason),
+        })
       }
     }
   }
