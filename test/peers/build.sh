@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Installs the programs that Weir is tested against and compared with: each is built from its Go module at the version that the
+# go.mod and go.sum beside this script pin, into $WEIR_PEERS/bin (default ~/.cache/weir-peers/bin). What is there stays.
+#
+#   test/peers/build.sh                 otelcol, prometheus, jaeger, loki (Go 1.26 or newer; 20 minutes on two cores from nothing)
+#   test/peers/build.sh otelcol loki    only these
+#   test/peers/build.sh rotel           a Rust collector, from its Python wheel; for the bench only
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=${WEIR_PEERS:-$HOME/.cache/weir-peers}
+bin=$root/bin
+mkdir -p "$bin" "$root/src"
+export CGO_ENABLED=0
+
+# from_module NAME PACKAGE: builds a main package of a module that is pinned beside this script.
+from_module() {
+  local name=$1 package=$2 work=$root/src/$1
+  rm -rf "$work" && mkdir -p "$work"
+  cp "$here/$name"/go.mod "$here/$name"/go.sum "$work/"
+  (cd "$work" && GOFLAGS=-mod=mod go build -trimpath -ldflags='-s -w' -o "$bin/$name" "$package")
+}
+
+# The Go collector is generated from its manifest, then built with the pinned modules.
+collector() {
+  local work=$root/src/otelcol
+  [ -x "$bin/builder" ] || GOBIN=$bin go install go.opentelemetry.io/collector/cmd/builder@v0.155.0
+  rm -rf "$work" && mkdir -p "$work"
+  cp "$here/otelcol/manifest.yaml" "$work/"
+  (cd "$work" \
+    && "$bin/builder" --config manifest.yaml --skip-compilation --skip-get-modules \
+    && cp "$here/otelcol/go.mod" "$here/otelcol/go.sum" . \
+    && GOFLAGS=-mod=mod go build -trimpath -ldflags='-s -w' -o "$bin/otelcol" .)
+}
+
+for name in "${@:-otelcol prometheus jaeger loki}"; do
+  for peer in $name; do
+    if [ -x "$bin/$peer" ]; then
+      echo "$peer is there: $bin/$peer"
+      continue
+    fi
+    echo "building $peer ..."
+    case $peer in
+      otelcol) collector ;;
+      prometheus) from_module prometheus github.com/prometheus/prometheus/cmd/prometheus ;;
+      jaeger) from_module jaeger github.com/jaegertracing/jaeger/cmd/all-in-one ;;
+      loki) from_module loki github.com/grafana/loki/v3/cmd/loki ;;
+      rotel)
+        python3 -m venv "$root/venv"
+        "$root/venv/bin/pip" -q install rotel==0.0.1a15
+        ln -sf "$("$root/venv/bin/python" -c 'import os, rotel; print(os.path.join(os.path.dirname(rotel.__file__), "rotel-agent"))')" "$bin/rotel"
+        ;;
+      *)
+        echo "unknown peer: $peer" >&2
+        exit 2
+        ;;
+    esac
+  done
+done
