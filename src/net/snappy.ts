@@ -4,7 +4,7 @@
  * The decoded length that a block claims is checked against the limit, and against what its bytes could hold at best,
  * before anything is allocated for it.
  */
-import { compressSync, uncompressSync } from 'snappy'
+import { compressSync, uncompress, uncompressSync } from 'snappy'
 import { InvalidError, TooLargeError } from '../errors.ts'
 
 /** Chunk type 0xff, length 6, "sNaPpY". */
@@ -18,15 +18,30 @@ export function isFramedSnappy(body: Uint8Array): boolean {
   return body.length >= 10 && STREAM_IDENTIFIER.compare(body, 0, 10) === 0
 }
 
-/** Decodes one block. The result is the caller's. */
-export function decodeSnappyBlock(body: Uint8Array, limitBytes: number): Uint8Array {
+/** The decoded length that a block claims. Throws when it is over the limit or more than its bytes could hold. */
+export function snappyBlockLength(body: Uint8Array, limitBytes: number): number {
   const length = claimedLength(body)
   if (length > limitBytes)
     throw new TooLargeError(`snappy block of ${length} bytes, the limit is ${limitBytes}`)
   if (length > body.length * MAX_EXPANSION) throw new InvalidError('broken snappy block')
+  return length
+}
+
+/** Decodes one block. The result is the caller's. */
+export function decodeSnappyBlock(body: Uint8Array, limitBytes: number): Uint8Array {
+  snappyBlockLength(body, limitBytes)
   try {
-    // The codec takes a Buffer as Buffer unless told otherwise, so the result is never a string.
+    // The codec gives a Buffer unless told otherwise.
     return uncompressSync(body) as Buffer
+  } catch (cause) {
+    throw new InvalidError('broken snappy block', { cause })
+  }
+}
+
+/** The same on the thread pool, for a block whose length has been checked. */
+export async function decodeSnappyBlockInPool(body: Uint8Array): Promise<Uint8Array> {
+  try {
+    return (await uncompress(body)) as Buffer // As above.
   } catch (cause) {
     throw new InvalidError('broken snappy block', { cause })
   }

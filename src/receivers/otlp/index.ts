@@ -16,7 +16,7 @@ import { OtlpGrpc } from './grpc.ts'
 import { OtlpHttp } from './http.ts'
 import { telemetry } from './intake.ts'
 
-export const otlpReceiver = defineReceiver({
+export default defineReceiver({
   type: 'otlp',
   stability: 'beta',
   summary: 'Receives traces, metrics and logs in OTLP over gRPC and HTTP',
