@@ -2,6 +2,7 @@
  * One running Weir: shards, extensions of the main thread and the endpoint of its own metrics. Also what an embedder starts.
  */
 import { randomUUID } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import { systemClock } from '../component/clock.ts'
 import type { Component, Registry, ServiceView } from '../component/define.ts'
 import type { ListenOptions } from '../component/host.ts'
@@ -35,6 +36,7 @@ export class Service {
   readonly #places = new Map<string, string>()
   readonly #metrics: ThreadMetrics[] = []
   readonly #extensions = new Map<string, { component: Component; tree: string }>()
+  #tree: unknown
   #memory: SharedMemory | undefined
   #pool: ShardPool | undefined
   #environment: Environment | undefined
@@ -72,6 +74,7 @@ export class Service {
       onDeath: (shard) => this.#resetGauges(shard),
     })
     await this.#pool.start(loaded.tree)
+    this.#tree = loaded.tree
     await this.#startMetricsServers(config, shared, rows)
     this.#warnAboutMemory(config)
     this.#ready = true
@@ -80,11 +83,16 @@ export class Service {
   /** Rejects, and changes nothing, when the new configuration does not start. */
   async reload(loaded: LoadedConfig): Promise<void> {
     if (this.#pool === undefined || this.#memory === undefined) throw new RangeError('not started')
+    if (isDeepStrictEqual(loaded.tree, this.#tree)) {
+      this.#logger.info('the configuration is unchanged: everything runs on')
+      return
+    }
     const wanted = loaded.config.service.shards ?? defaultShards()
     if (wanted !== this.shards) {
       this.#logger.warn('service.shards takes effect at the next start', { running: this.shards, wanted })
     }
     await this.#pool.reload(loaded.tree, loaded.config.service.shutdownTimeoutMs)
+    this.#tree = loaded.tree
     await this.#startExtensions(loaded)
     const rows = this.#memory.rows - 1
     await this.#startMetricsServers(loaded.config, new SharedView(this.#memory, rows), rows)
