@@ -7,6 +7,7 @@ import { COMMA, type JsonText, MINUS, QUOTE } from './json-text.ts'
 const PLUS = 0x2b
 const POINT = 0x2e
 const ZERO = 0x30
+const BACKSLASH = 0x5c
 /** Longest number that is read at all. Nobody writes more, and BigInt is not linear. */
 const LONGEST_NUMBER = 400
 const EXPONENT_LIMIT = 400
@@ -34,7 +35,7 @@ function readInteger(text: JsonText): void {
   if (!quoted && source[at] === ZERO && isDigit(source[at + 1]!)) text.fail('a number begins with 0', at)
   let stop = at
   while (isDigit(source[stop]!)) stop++
-  if (stop === at) text.fail('expected an integer', at)
+  if (stop === at && !(quoted && source[at] === BACKSLASH)) text.fail('expected an integer', at)
   while (source[at] === ZERO && stop - at > 1) at++
   const after = source[stop]!
   if (quoted ? after !== QUOTE : after === POINT || (after | 32) === 0x65) {
