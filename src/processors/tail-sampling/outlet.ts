@@ -1,0 +1,97 @@
+/**
+ * The way out: hands chunks to the next stage, a bounded number at a time, and counts what it refuses.
+ *
+ * Retrying is not done here: a queue behind does that. Chunks beyond the bound wait in order; whoever makes them asks
+ * `full` first, and waits for `room()`.
+ */
+import type { Consumer } from '../../component/define.ts'
+import type { Logger } from '../../component/logger.ts'
+import { toError } from '../../errors.ts'
+import { Batch } from '../../otlp/batch.ts'
+import type { TailTelemetry } from './telemetry.ts'
+
+const MOST_IN_FLIGHT = 8
+
+export class Outlet {
+  readonly #next: Consumer
+  readonly #logger: Logger
+  readonly #telemetry: TailTelemetry
+  readonly #waiting: Batch[] = []
+  #inFlight = 0
+  #wakers: (() => void)[] = []
+
+  constructor(next: Consumer, logger: Logger, telemetry: TailTelemetry) {
+    this.#next = next
+    this.#logger = logger
+    this.#telemetry = telemetry
+  }
+
+  get full(): boolean {
+    return this.#inFlight >= MOST_IN_FLIGHT
+  }
+
+  /** More waits than may be in flight: late spans are to be held back. */
+  get overflowing(): boolean {
+    return this.#waiting.length > MOST_IN_FLIGHT
+  }
+
+  get idle(): boolean {
+    return this.#inFlight === 0 && this.#waiting.length === 0
+  }
+
+  send(chunk: Uint8Array, spans: number): void {
+    const batch = new Batch('traces', [chunk], spans)
+    if (this.full) this.#waiting.push(batch)
+    else void this.#consume(batch)
+  }
+
+  async #consume(batch: Batch): Promise<void> {
+    this.#inFlight++
+    try {
+      await this.#next.consume(batch)
+      this.#telemetry.keptSpans.add(batch.itemCount)
+    } catch (error) {
+      this.#telemetry.droppedSpans.with({ reason: 'downstream' }).add(batch.itemCount)
+      this.#logger.error('the next stage refused sampled spans; they are dropped', {
+        spans: batch.itemCount,
+        error: toError(error).message,
+      })
+    }
+    this.#inFlight--
+    const waiting = this.#waiting.shift()
+    if (waiting !== undefined) void this.#consume(waiting)
+    if (!this.full || this.idle) {
+      const wakers = this.#wakers
+      this.#wakers = []
+      for (const wake of wakers) wake()
+    }
+  }
+
+  /** Resolves when not full. */
+  async room(): Promise<void> {
+    while (this.full) await this.#change()
+  }
+
+  /** Resolves when everything is handed on or refused, or at the deadline. */
+  async drained(deadline: AbortSignal): Promise<void> {
+    const abort = () => {
+      const wakers = this.#wakers
+      this.#wakers = []
+      for (const wake of wakers) wake()
+    }
+    deadline.addEventListener('abort', abort, { once: true })
+    while (!this.idle && !deadline.aborted) await this.#change()
+    deadline.removeEventListener('abort', abort)
+  }
+
+  /** Gives up the chunks that have not been handed on; returns their spans. */
+  abandon(): number {
+    let spans = 0
+    for (const batch of this.#waiting.splice(0)) spans += batch.itemCount
+    return spans
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#wakers.push(resolve))
+  }
+}

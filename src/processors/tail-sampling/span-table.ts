@@ -1,0 +1,156 @@
+/**
+ * Held spans: five words each in one typed array, their encoded fields in slabs, their headers by reference.
+ *
+ * Spans are numbered from 1; 0 means none. The bytes of a span are its whole field in ScopeSpans, tag and length
+ * included, so sending it is one copy. Spans that lie side by side in a chunk and are taken one after the other are
+ * copied as one run; settle() must be called before anything reads or frees spans.
+ */
+import { Headers, type ScopeHeader } from './headers.ts'
+import { Slabs } from './slabs.ts'
+import { doubled } from './trace-table.ts'
+
+/** Words of a span. */
+const SLAB = 0
+const OFFSET = 1
+const LENGTH = 2
+const NEXT = 3
+const SCOPE = 4
+const STRIDE = 5
+
+const NO_BYTES = Buffer.alloc(0)
+
+export class SpanTable {
+  readonly slabs = new Slabs()
+  readonly headers = new Headers()
+  #words = new Int32Array(1024 * STRIDE)
+  #used = 1
+  #free = 0
+  count = 0
+  /** The run of fields that are placed but not copied yet. */
+  #chunk: Buffer = NO_BYTES
+  #runStart = 0
+  #runEnd = 0
+  #runSlab = 0
+  #runOffset = 0
+  /** Compaction: where it stands, and the slabs it empties. */
+  #compactAt = 0
+  readonly #sparse = new Set<number>()
+
+  get indexBytes(): number {
+    return this.#words.byteLength
+  }
+
+  /** Takes the field [start, end) of a chunk; its bytes are copied by settle() at the latest. */
+  add(chunk: Buffer, start: number, end: number, scope: ScopeHeader): number {
+    const length = end - start
+    const slabs = this.slabs
+    if (start === this.#runEnd && chunk === this.#chunk && slabs.fits(length)) {
+      slabs.place(length)
+    } else {
+      this.settle()
+      slabs.place(length)
+      this.#chunk = chunk
+      this.#runStart = start
+      this.#runSlab = slabs.slab
+      this.#runOffset = slabs.offset
+    }
+    this.#runEnd = end
+    let span = this.#free
+    if (span !== 0) this.#free = this.#words[span * STRIDE + NEXT]!
+    else {
+      span = this.#used++
+      if (span * STRIDE >= this.#words.length) this.#words = doubled(this.#words)
+    }
+    const words = this.#words
+    const at = span * STRIDE
+    words[at + SLAB] = slabs.slab
+    words[at + OFFSET] = slabs.offset
+    words[at + LENGTH] = length
+    words[at + NEXT] = 0
+    words[at + SCOPE] = scope.number
+    scope.references++
+    this.count++
+    return span
+  }
+
+  /** Copies the open run into its slab. */
+  settle(): void {
+    if (this.#runEnd > this.#runStart)
+      this.#chunk.copy(this.slabs.buffers[this.#runSlab]!, this.#runOffset, this.#runStart, this.#runEnd)
+    this.#runStart = this.#runEnd = 0
+    this.#chunk = NO_BYTES
+  }
+
+  next(span: number): number {
+    return this.#words[span * STRIDE + NEXT]!
+  }
+
+  link(span: number, next: number): void {
+    this.#words[span * STRIDE + NEXT] = next
+  }
+
+  scope(span: number): ScopeHeader {
+    return this.headers.scopes[this.#words[span * STRIDE + SCOPE]!]!
+  }
+
+  /** The slab that holds the span's field, from start() to start() + length(). */
+  bytes(span: number): Buffer {
+    return this.slabs.buffers[this.#words[span * STRIDE + SLAB]!]!
+  }
+
+  start(span: number): number {
+    return this.#words[span * STRIDE + OFFSET]!
+  }
+
+  length(span: number): number {
+    return this.#words[span * STRIDE + LENGTH]!
+  }
+
+  free(span: number): void {
+    const words = this.#words
+    const at = span * STRIDE
+    this.slabs.free(words[at + SLAB]!, words[at + LENGTH]!)
+    this.headers.releaseScope(this.headers.scopes[words[at + SCOPE]!]!)
+    words[at + LENGTH] = 0
+    words[at + NEXT] = this.#free
+    this.#free = span
+    this.count--
+  }
+
+  /**
+   * Moves spans out of sparse slabs, looking at up to `limit` spans; true when there is more to do. Keeps what the
+   * slabs hold at or below twice what is live, plus a few slabs, however long some traces stay.
+   */
+  compact(limit: number): boolean {
+    this.settle()
+    if (this.#compactAt === 0) {
+      this.slabs.trim()
+      if (!this.slabs.wasteful) return false
+      for (const slab of this.slabs.sparse()) this.#sparse.add(slab)
+      this.#compactAt = 1
+    }
+    const words = this.#words
+    const end = Math.min(this.#used, this.#compactAt + limit)
+    for (let at = this.#compactAt * STRIDE; at < end * STRIDE; at += STRIDE) {
+      if (words[at + LENGTH] !== 0 && this.#sparse.has(words[at + SLAB]!)) this.#move(at)
+    }
+    this.#compactAt = end
+    if (end < this.#used) return true
+    this.#compactAt = 0
+    this.#sparse.clear()
+    return false
+  }
+
+  #move(at: number): void {
+    const words = this.#words
+    const slabs = this.slabs
+    const length = words[at + LENGTH]!
+    const from = words[at + SLAB]!
+    const offset = words[at + OFFSET]!
+    slabs.place(length)
+    slabs.buffers[from]!.copy(slabs.buffers[slabs.slab]!, slabs.offset, offset, offset + length)
+    words[at + SLAB] = slabs.slab
+    words[at + OFFSET] = slabs.offset
+    slabs.free(from, length)
+  }
+}
