@@ -5,7 +5,7 @@ import type { Registry } from './component/define.ts'
 import otlpGrpc from './exporters/otlp/index.ts'
 import healthCheck from './extensions/health-check.ts'
 import resource from './processors/resource.ts'
-import { otlpReceiver } from './receivers/otlp/index.ts'
+import otlpReceiver from './receivers/otlp/index.ts'
 
 export const registry: Registry = {
   receivers: [otlpReceiver],
