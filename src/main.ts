@@ -5,13 +5,14 @@
  * does not need is not loaded: components only where a configuration is read or listed, the service only to run.
  */
 import { Command, Option } from 'commander'
+import { hint } from './config/nearest.ts'
 import { ConfigError, formatProblem } from './errors.ts'
 import { VERSION } from './version.ts'
 
 interface SourceOptions {
-  readonly config: string[]
-  readonly set: string[]
-  readonly featureGates: string[]
+  readonly config: readonly string[]
+  readonly set: readonly string[]
+  readonly featureGates: readonly string[]
 }
 
 interface PrintOptions extends SourceOptions {
@@ -70,7 +71,8 @@ function commandLine(): Command {
     .showSuggestionAfterError()
     .showHelpAfterError('(weir --help shows what there is)')
     .addHelpText('after', EXAMPLES)
-    .action(run)
+    .allowExcessArguments()
+    .action(() => (program.args.length > 0 ? unknownCommand(program) : run(sourcesOf(program, {}))))
   withSources(program.command('validate'))
     .description('check a configuration; every problem is printed as FILE:LINE:COLUMN: PATH: MESSAGE')
     .addHelpText('after', '\nExample:\n  $ weir validate --config collector.yaml')
@@ -107,10 +109,10 @@ function commandLine(): Command {
 }
 
 function withSources(command: Command): Command {
-  const collect = (value: string, all: string[]) => [...all, value]
+  const collect = (value: string, all: string[] = []) => [...all, value]
   return command
-    .option('-c, --config <source>', 'where the configuration is; may be given several times', collect, [])
-    .option('-s, --set <key.key=value>', 'one value over those of the sources; several times', collect, [])
+    .option('-c, --config <source>', 'where the configuration is; may be given several times', collect)
+    .option('-s, --set <key.key=value>', 'one value over those of the sources; several times', collect)
     .option(
       '--feature-gates <gates>',
       'a,+b,-c: taken for compatibility; unknown gates are warned about',
@@ -120,13 +122,20 @@ function withSources(command: Command): Command {
 }
 
 /** What stands before a command belongs to the program, what stands behind it to the command: both count. */
-function sourcesOf(program: Command, own: SourceOptions): SourceOptions {
-  const outer = program.opts<SourceOptions>()
+function sourcesOf(program: Command, own: Partial<SourceOptions>): SourceOptions {
+  const outer = program.opts<Partial<SourceOptions>>()
   return {
-    config: [...outer.config, ...own.config],
-    set: [...outer.set, ...own.set],
-    featureGates: [...outer.featureGates, ...own.featureGates],
+    config: [...(outer.config ?? []), ...(own.config ?? [])],
+    set: [...(outer.set ?? []), ...(own.set ?? [])],
+    featureGates: [...(outer.featureGates ?? []), ...(own.featureGates ?? [])],
   }
+}
+
+function unknownCommand(program: Command): void {
+  const [word = ''] = program.args
+  const names = program.commands.map((command) => command.name()).filter((name) => name !== 'fields')
+  process.stderr.write(`unknown command "${word}"${hint(word, names, 'commands')}\n`)
+  process.exitCode = 1
 }
 
 /** False, with a word to the user, when there is no --config. */

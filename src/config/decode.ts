@@ -12,6 +12,7 @@ import {
   find,
   formatPath,
   type Path,
+  type Place,
   replaceAt,
   toPlain,
 } from './node.ts'
@@ -24,6 +25,7 @@ const MAX_DEPTH_OF_WARNINGS = 100
 
 /** Undefined when the value is wrong, which is then reported under `path`. */
 export function decode<T>(schema: z.ZodType<T>, entry: Entry, path: Path, report: Report): T | undefined {
+  const emptied: Emptied = new Map()
   for (let pass = 0; pass < MAX_PASSES; pass++) {
     const plain = toPlain(entry.value)
     const result = safeParse(schema, plain)
@@ -31,15 +33,18 @@ export function decode<T>(schema: z.ZodType<T>, entry: Entry, path: Path, report
       warnOfHarmless(schema, entry, plain, path, report)
       return hasBroken(entry.value) ? undefined : result.data
     }
-    const repaired = result.issues.filter((issue) => repair(entry, issue, []))
+    const repaired = result.issues.filter((issue) => repair(entry, issue, [], emptied))
     if (repaired.length === 0 || pass === MAX_PASSES - 1) {
       warnOfHarmless(schema, entry, plain, path, report)
-      tell(result.issues, schema, entry, path, report)
+      tell(result.issues, schema, entry, emptied, path, report)
       return undefined
     }
   }
   return undefined
 }
+
+/** Keys that had nothing behind them and were taken away, by path: what is missing is still told in their place. */
+type Emptied = Map<string, Place>
 
 type Parsed<T> = { success: true; data: T } | { success: false; issues: readonly Issue[] }
 
@@ -54,7 +59,14 @@ function safeParse<T>(schema: z.ZodType<T>, plain: unknown): Parsed<T> {
   }
 }
 
-function tell(issues: readonly Issue[], schema: z.ZodType, entry: Entry, base: Path, report: Report): void {
+function tell(
+  issues: readonly Issue[],
+  schema: z.ZodType,
+  entry: Entry,
+  emptied: Emptied,
+  base: Path,
+  report: Report,
+): void {
   const messages = issues.flatMap((issue) => explain(issue, schema, entry))
   const meant = new Set(messages.flatMap((one) => (one.meant ? [formatPath(one.meant)] : [])))
   for (const message of messages) {
@@ -62,7 +74,8 @@ function tell(issues: readonly Issue[], schema: z.ZodType, entry: Entry, base: P
     if (message.text === REQUIRED && meant.has(formatPath(message.path))) continue
     const found = find(entry, message.path)
     if (found.broken) continue
-    const place = message.atKey ? found.keyPlace : found.place
+    const written = emptied.get(formatPath(message.path))
+    const place = written ?? (message.atKey ? found.keyPlace : found.place)
     report.error(place, [...base, ...message.path], message.text)
   }
 }
@@ -75,7 +88,7 @@ function hasBroken(node: ConfigNode): boolean {
 }
 
 /** Returns true when it changed the tree. */
-function repair(root: Entry, issue: Issue, base: Path): boolean {
+function repair(root: Entry, issue: Issue, base: Path, emptied: Emptied): boolean {
   const path = [...base, ...issue.path.map((step) => (typeof step === 'number' ? step : String(step)))]
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
     const wanted = new Set(
@@ -84,10 +97,12 @@ function repair(root: Entry, issue: Issue, base: Path): boolean {
         .filter((one) => one.path.length === 0)
         .flatMap(targets),
     )
-    if (repairValue(root, path, wanted)) return true
-    return issue.errors.some((branch) => branch.some((one) => one.path.length > 0 && repair(root, one, path)))
+    if (repairValue(root, path, wanted, emptied)) return true
+    return issue.errors.some((branch) =>
+      branch.some((one) => one.path.length > 0 && repair(root, one, path, emptied)),
+    )
   }
-  return repairValue(root, path, new Set(targets(issue)))
+  return repairValue(root, path, new Set(targets(issue)), emptied)
 }
 
 /** The kinds of value that would have satisfied the schema. */
@@ -98,7 +113,7 @@ function targets(issue: Issue): string[] {
   return issue.values.map((value) => typeof value)
 }
 
-function repairValue(root: Entry, path: Path, wanted: ReadonlySet<string>): boolean {
+function repairValue(root: Entry, path: Path, wanted: ReadonlySet<string>, emptied: Emptied): boolean {
   if (wanted.size === 0) return false
   const { node } = find(root, path)
   if (!node) return false
@@ -110,7 +125,7 @@ function repairValue(root: Entry, path: Path, wanted: ReadonlySet<string>): bool
     return true
   }
   if (node.kind !== 'scalar') return false
-  if (node.value === null) return repairNull(root, path, wanted)
+  if (node.value === null) return repairNull(root, path, wanted, emptied)
   if (wanted.has('array') && !wanted.has('string') && typeof node.value === 'string') {
     const { place, expanded } = node
     const parts = node.value === '' ? [] : node.value.split(',')
@@ -122,13 +137,14 @@ function repairValue(root: Entry, path: Path, wanted: ReadonlySet<string>): bool
 }
 
 /** `batch:` and `grpc:` with nothing behind mean all defaults; any other key with nothing means its default. */
-function repairNull(root: Entry, path: Path, wanted: ReadonlySet<string>): boolean {
+function repairNull(root: Entry, path: Path, wanted: ReadonlySet<string>, emptied: Emptied): boolean {
   const { keyPlace } = find(root, path)
   if (wanted.has('object') || wanted.has('record') || path.length === 0) {
     replaceAt(root, path, emptyMap(keyPlace))
     return true
   }
   if (typeof path.at(-1) === 'number') return false
+  emptied.set(formatPath(path), keyPlace)
   replaceAt(root, path, undefined)
   return true
 }

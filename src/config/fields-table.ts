@@ -68,7 +68,8 @@ function formatDefault(value: unknown, type: string): string {
   return text === '{}' || text === undefined ? '' : text
 }
 
-function formatDuration(ms: number): string {
+/** Milliseconds in the form that a user would write. */
+export function formatDuration(ms: number): string {
   if (ms === 0) return '0s'
   if (ms % 3_600_000 === 0) return `${ms / 3_600_000}h`
   if (ms % 60_000 === 0) return `${ms / 60_000}m`

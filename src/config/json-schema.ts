@@ -5,6 +5,8 @@
 import { z } from 'zod'
 import type { AnyDefinition, Registry } from '../component/define.ts'
 import { KIND_OF, SECTIONS } from './check.ts'
+import { formatDuration } from './fields-table.ts'
+import { defaultOf, metaOf } from './schema-walk.ts'
 import { serviceSchema } from './service-schema.ts'
 
 type Json = Record<string, unknown>
@@ -50,20 +52,30 @@ function componentSchema(definition: AnyDefinition): Json {
     title: `${definition.type} ${KIND_OF[`${definition.kind}s`]}`,
     description: definition.summary,
   }
-  return { ...described, ...nullable(schema) }
+  return { ...described, ...schema }
 }
 
 function idPattern(type: string): string {
   return `^\\s*${type}\\s*(/.+)?$`
 }
 
-/** A body with nothing in it means all defaults; what is required then is said when it is checked. */
+/** A map with nothing in it means all defaults; what is required then is said when it is checked. */
 function nullable(schema: Json): Json {
   return schema['type'] === 'object' ? { ...schema, type: ['object', 'null'] } : schema
 }
 
 function convert(schema: z.ZodType): Json {
-  const converted = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', reused: 'inline' }) as Json
+  const converted = z.toJSONSchema(schema, {
+    io: 'input',
+    unrepresentable: 'any',
+    reused: 'inline',
+    override: ({ zodSchema, jsonSchema }) => {
+      // A duration's default is in milliseconds, after its transform: said in the words that a user would write.
+      const field = zodSchema as unknown as z.ZodType // The same objects, typed for another entry point of zod.
+      const fallback = metaOf(field)['title'] === 'duration' ? defaultOf(field) : undefined
+      if (typeof fallback === 'number') jsonSchema.default = formatDuration(fallback)
+    },
+  }) as Json
   delete converted['$schema']
   return polish(converted) as Json // Maps stay maps.
 }
@@ -90,7 +102,13 @@ function polish(value: unknown): unknown {
     result['deprecated'] = true
   }
   if (secret === true) result['writeOnly'] = true
-  return withExpression(result)
+  if (result['minimum'] === Number.MIN_SAFE_INTEGER) delete result['minimum']
+  if (result['maximum'] === Number.MAX_SAFE_INTEGER) delete result['maximum']
+  if (result['title'] === 'duration') {
+    delete result['anyOf']
+    result['type'] = ['string', 'integer', 'null']
+  }
+  return withExpression(nullable(result))
 }
 
 function polishFields(fields: Json): Json {

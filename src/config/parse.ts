@@ -61,10 +61,12 @@ export function parseYaml(
   }
   try {
     const document = readDocument(text, lines, (place, message) => report.warn(at(place), [], message))
-    for (const error of document?.errors ?? []) {
+    // Only the first: after it the reader guesses, and what follows is mostly its echo.
+    const error = document?.errors.toSorted((a, b) => a.pos[0] - b.pos[0])[0]
+    if (error) {
       report.error(at(error.pos[0]), [], `not valid YAML: ${lowerFirst(error.message)}`)
+      return undefined
     }
-    if (document && document.errors.length > 0) return undefined
     const walk = new Walk(at, report, options.splitKeys ?? false)
     const start = options.place ?? { file, line: 1, column: 1 }
     const value = document?.contents ? walk.node(document.contents, 0) : nullAt(start)

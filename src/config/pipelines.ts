@@ -144,16 +144,20 @@ function checkConnectors(checked: readonly Checked[], sections: Sections, error:
     } else if (to.length > 0 && from.length === 0) {
       error(path, `used as receiver in ${list(to)}, and as exporter in no pipeline`, true)
     } else {
+      const { routes } = definition
       const joins = (a: Checked, b: Checked) =>
-        definition.routes.some((route) => route.from === a.config.signal && route.to === b.config.signal)
+        routes.some((route) => route.from === a.config.signal && route.to === b.config.signal)
       for (const one of from) {
         const next = to.filter((other) => joins(one, other))
-        if (next.length === 0) unjoined(one, 'exporters', id, `to ${signalsOf(to)}`, error)
+        if (next.length === 0 && routes.some((route) => route.from === one.config.signal))
+          unjoined(one, 'exporters', id, `to ${signalsOf(to)}`, error)
         const known = edges.get(one.config.id) ?? []
         edges.set(one.config.id, [...known, ...next.map((other) => ({ connector: id, to: other.config.id }))])
       }
       for (const other of to) {
-        if (!from.some((one) => joins(one, other)))
+        // A signal that it never sends is told where it is referred to.
+        const sends = routes.some((route) => route.to === other.config.signal)
+        if (sends && !from.some((one) => joins(one, other)))
           unjoined(other, 'receivers', id, `from ${signalsOf(from)}`, error)
       }
     }
