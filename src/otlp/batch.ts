@@ -4,8 +4,9 @@
  * Invariants, kept by everything that makes a batch:
  * - Each chunk is by itself a valid Export*ServiceRequest: a run of whole `resource_*` fields (field 1). So chunks
  *   can be walked, dropped and joined one by one, and put end to end they encode the merged request.
- * - In a chunk each Resource* message has at most one `resource` and one `schema_url`, each Scope* message at most
- *   one `scope` (the receiver normalises what is legal protobuf but not so).
+ * - In a chunk no singular field occurs twice in a message, and of a oneof at most one member, at any depth: each
+ *   Resource* message has at most one `resource`, each KeyValue one key. The receiver puts in order what is legal protobuf
+ *   but not so (normalise.ts); checkChunk of receive.ts tells whether bytes from elsewhere are.
  * - The bytes are read-only for ever, from the moment a batch exists.
  */
 import { countItems } from './count.ts'

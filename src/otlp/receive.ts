@@ -44,6 +44,9 @@ export interface Received {
   readonly itemCount: number
 }
 
+/** Field 1 of a request: a Resource* message. */
+const RESOURCES_TAG = 8 + LEN
+
 /** Spans, data points or log records seen in this walk. */
 let items = 0
 /** Something was seen that is legal but not in order. */
@@ -75,12 +78,14 @@ function walkRequest(bytes: Uint8Array, shape: number): void {
   let at = 0
   while (at < end) {
     const start = at
-    if (bytes[at] === 0x0a) {
-      const length = readLong(bytes, at + 1, end)
+    const tag = readLong(bytes, at, end)
+    if (tag === RESOURCES_TAG) {
+      const length = readLong(bytes, resume, end)
       at = resume + length
       if (at > end) fail('a message runs past the request', start)
       walkMessage(bytes, resume, at, shape, 1)
     } else {
+      if (tag >>> 3 === 1) refuse(tag, start)
       at = skipUnknown(bytes, at, end)
       unordered = true
     }

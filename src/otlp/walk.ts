@@ -26,7 +26,8 @@ export class ChunkWalker {
   /** The InstrumentationScope inside it: its content; start = end when it is absent. */
   scopeStart = 0
   scopeEnd = 0
-  /** The item: its content. */
+  /** The item: where its tag begins, and its content. */
+  itemFieldStart = 0
   itemStart = 0
   itemEnd = 0
   /** schema_url of the Resource* and of the Scope* message; start = end when absent. */
@@ -106,6 +107,7 @@ export class ChunkWalker {
     while (scopes.next()) {
       if (scopes.wireType !== LEN) continue
       if (scopes.number === 2) {
+        this.itemFieldStart = scopes.fieldStart
         this.itemStart = scopes.start
         this.itemEnd = scopes.end
         return true

@@ -232,12 +232,19 @@ export class WireWriter {
     const length = this.#at - start
     const needed = varintLength(length)
     if (needed !== room) {
-      this.#reserve(Math.max(0, needed - room))
+      if (needed > room) this.#reserve(needed - room)
       this.#bytes.copyWithin(start + needed - room, start, start + length)
     }
-    this.#at = start - room
-    this.varint(length)
-    this.#at += length
+    // The room is there: nothing may grow now, since growing keeps only what lies before #at.
+    const bytes = this.#bytes
+    let at = start - room
+    let rest = length
+    while (rest >= 128) {
+      bytes[at++] = (rest % 128) + 128
+      rest = Math.floor(rest / 128)
+    }
+    bytes[at++] = rest
+    this.#at = at + length
     return this
   }
 

@@ -84,6 +84,7 @@ export class FieldCursor {
       do {
         if (at >= limit || shift > 28) throw new WireError('broken field tag', this.fieldStart)
         byte = bytes[at++]!
+        if (shift === 28 && byte > 15) throw new WireError('field tag of more than 32 bits', this.fieldStart)
         tag |= (byte & 127) << shift
         shift += 7
       } while (byte >= 128)
@@ -104,6 +105,7 @@ export class FieldCursor {
           do {
             if (at >= limit || shift > 28) throw new WireError('broken length', this.fieldStart)
             byte = bytes[at++]!
+            if (shift === 28 && byte > 15) throw new WireError('length of more than 32 bits', this.fieldStart)
             length |= (byte & 127) << shift
             shift += 7
           } while (byte >= 128)
