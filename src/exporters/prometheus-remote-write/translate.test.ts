@@ -57,7 +57,7 @@ function series(batch: Batch, options: Options = {}) {
 function describeSeries(one: Plain): string {
   const labels = one.labels.map((label: Plain) => `${label.name}=${label.value}`).join(' ')
   const samples = (one.samples ?? []).map(
-    (sample: Plain) => `${valueOf(sample.value)}@${Number(sample.timestamp) - T}`,
+    (sample: Plain) => `${numberText(sample.value)}@${Number(sample.timestamp) - T}`,
   )
   const exemplars = (one.exemplars ?? []).map(
     (exemplar: Plain) =>
@@ -66,7 +66,7 @@ function describeSeries(one: Plain): string {
   return [`{${labels}}`, ...samples, ...exemplars].join(' ')
 }
 
-function valueOf(value: number | undefined): string {
+function numberText(value: number | undefined): string {
   return value === undefined ? '0' : Number.isNaN(value) ? 'NaN' : String(value)
 }
 

@@ -220,6 +220,7 @@ export class Translator {
         table.add(set, family.plain, undefined, payload.area, metadata)
       }
       if (!this.#options.classicToo) return
+      payload.begin(point, true)
     }
     const { stale } = point
     if (point.sumAt >= 0) {
