@@ -1,0 +1,292 @@
+/**
+ * The shell around every exporter: sending queue, batching, retry and time limit. The service wraps each exporter with it, so
+ * that an exporter writes one attempt and nothing else.
+ *
+ * Invariant: every item that consume() accepts is, in the end, counted once as sent or as send_failed, whatever happens
+ * (time-out, refusal, shutdown). What is not accepted is counted as enqueue_failed and the caller is told.
+ */
+import type { Component, Consumer, Exporter, QueueSettings, SendingSettings } from '../component/define.ts'
+import type { Host } from '../component/host.ts'
+import type { Logger } from '../component/logger.ts'
+import type { Instruments } from '../component/telemetry.ts'
+import { isRetryable, ShutdownError, TooLargeError, toError } from '../errors.ts'
+import type { Batch, Signal } from '../otlp/batch.ts'
+import { splitBatch } from '../otlp/split.ts'
+import { Batcher, type Entry, finishPart, type Job } from './batcher.ts'
+import { Latch } from './latch.ts'
+import { Admission, Deque, sizeOf } from './queue.ts'
+import { type Outcome, sendWithRetry } from './retry.ts'
+import type { detailedTelemetry, sendingTelemetry } from './telemetry.ts'
+import { attempt } from './timeout.ts'
+
+export interface ShellSettings {
+  readonly id: string
+  readonly signal: Signal
+  readonly host: Host
+  readonly logger: Logger
+  /** Made from sendingTelemetry(signal). */
+  readonly telemetry: Instruments<ReturnType<typeof sendingTelemetry>>
+  /** Made from detailedTelemetry; left out below level detailed. */
+  readonly detailed?: Instruments<typeof detailedTelemetry> | undefined
+  /** For the jitter, 0 to 1; Math.random unless a test says otherwise. */
+  readonly random?: () => number
+}
+
+/** True when consume() of the wrapped exporter resolves only after the export itself. */
+export function holdsCaller(sending: SendingSettings | undefined): boolean {
+  return !sending?.queue || sending.queue.waitForResult
+}
+
+export function wrapExporter(
+  exporter: Exporter,
+  sending: SendingSettings | undefined,
+  settings: ShellSettings,
+): Consumer & Component {
+  return new Shell(exporter, sending ?? PLAIN, settings)
+}
+
+/** Exporters without sending settings: one attempt, no limit, the caller waits. */
+const PLAIN: SendingSettings = {
+  timeoutMs: 0,
+  retry: {
+    enabled: false,
+    initialIntervalMs: 0,
+    randomizationFactor: 0,
+    multiplier: 1,
+    maxIntervalMs: 0,
+    maxElapsedTimeMs: 0,
+  },
+  queue: undefined,
+}
+
+/** Attempts that fail in a row until the component counts as degraded. */
+const FAILURES_UNTIL_DEGRADED = 3
+
+class Shell implements Consumer, Component {
+  readonly #exporter: Exporter
+  readonly #sending: SendingSettings
+  readonly #settings: ShellSettings
+  readonly #admission: Admission | undefined
+  readonly #batcher: Batcher | undefined
+  readonly #ready = new Deque<Job>()
+  readonly #maxActive: number
+  readonly #inFlight
+  readonly #stopped = new Latch()
+  readonly #cutOff = new Latch()
+  #active = 0
+  #onIdle: (() => void) | undefined
+  #failuresInRow = 0
+  #closing: Promise<void> | undefined
+
+  constructor(exporter: Exporter, sending: SendingSettings, settings: ShellSettings) {
+    this.#exporter = exporter
+    this.#sending = sending
+    this.#settings = settings
+    const { host, telemetry, signal } = settings
+    this.#inFlight = telemetry.inFlight.with({ data_type: signal })
+    const queue = sending.queue
+    this.#maxActive = queue ? Math.max(1, Math.ceil(queue.numConsumers / Math.max(1, host.shards))) : 0
+    if (!queue) return
+    this.#admission = this.#makeAdmission(queue)
+    if (queue.batch)
+      this.#batcher = new Batcher(queue.batch, host.clock, splitBatch, (job) => this.#enqueueJob(job))
+  }
+
+  #makeAdmission(queue: QueueSettings): Admission {
+    const { host, telemetry, signal } = this.#settings
+    const size = telemetry.queueSize.with({ data_type: signal })
+    const capacity = telemetry.queueCapacity.with({ data_type: signal })
+    const budget = host.budget(`queue/${signal}`, queue.queueSize)
+    size.set(0)
+    capacity.set(queue.queueSize)
+    return new Admission(queue, budget, host.clock, (held) => size.set(held))
+  }
+
+  async start(): Promise<void> {
+    await this.#exporter.start?.()
+  }
+
+  async consume(batch: Batch): Promise<void> {
+    const queue = this.#sending.queue
+    if (batch.itemCount === 0) return
+    if (!queue || !this.#admission) return await this.#sendNow(batch)
+    const size = sizeOf(batch, queue.sizer)
+    const { detailed } = this.#settings
+    try {
+      const space = this.#admission.enter(size, batch.context.deadlineMs)
+      if (space) await space
+    } catch (error) {
+      this.#refuse(batch, toError(error))
+      throw error
+    }
+    detailed?.enqueueSize.record(batch.itemCount)
+    detailed?.enqueueBytes.record(batch.byteLength)
+    if (!queue.waitForResult) return this.#accept(batch, size, () => {})
+    return await new Promise<void>((resolve, reject) => {
+      this.#accept(batch, size, (error) => (error ? reject(error) : resolve()))
+    })
+  }
+
+  #refuse(batch: Batch, error: Error): void {
+    this.#settings.telemetry.enqueueFailed.add(batch.itemCount)
+    const advice =
+      error instanceof TooLargeError
+        ? 'raise sending_queue.queue_size or make the batches smaller'
+        : 'the backend is slower than the input: raise sending_queue.queue_size or num_consumers'
+    const fields = { error: error.message, refused_items: batch.itemCount, advice }
+    this.#settings.logger.warn('sending queue refused data', fields)
+  }
+
+  #accept(batch: Batch, size: number, settle: (error: Error | undefined) => void): void {
+    const done = (entry: Entry) => {
+      this.#admission?.leave(entry.size)
+      settle(entry.error)
+    }
+    const entry: Entry = { batch, size, parts: 0, error: undefined, done }
+    if (this.#batcher && !this.#stopped.reason) {
+      this.#batcher.add(entry)
+      return
+    }
+    entry.parts = 1
+    this.#enqueueJob({ batch, entries: [entry] })
+  }
+
+  #enqueueJob(job: Job): void {
+    this.#ready.push(job)
+    if (this.#cutOff.reason) this.#dropQueued()
+    else this.#pump()
+  }
+
+  /** Keeps num_consumers requests going. A request that waits for its retry occupies its consumer. */
+  #pump(): void {
+    while (this.#active < this.#maxActive && !this.#cutOff.reason) {
+      const job = this.#ready.shift()
+      if (!job) return
+      void this.#run(job)
+    }
+  }
+
+  async #run(job: Job): Promise<void> {
+    const error = await this.#send(job.batch, this.#deadline(job))
+    for (const entry of job.entries) finishPart(entry, error)
+    this.#pump()
+    if (this.#active === 0) this.#onIdle?.()
+  }
+
+  /** Callers that wait for the result limit the retries; callers that were answered long ago do not. */
+  #deadline(job: Job): number | undefined {
+    if (!this.#sending.queue?.waitForResult) return undefined
+    let earliest: number | undefined
+    for (const { batch } of job.entries) {
+      const deadlineMs = batch.context.deadlineMs
+      if (deadlineMs !== undefined && (earliest === undefined || deadlineMs < earliest)) earliest = deadlineMs
+    }
+    return earliest
+  }
+
+  async #sendNow(batch: Batch): Promise<void> {
+    if (this.#stopped.reason) {
+      this.#settings.telemetry.sendFailed.add(batch.itemCount)
+      throw this.#stopped.reason
+    }
+    const error = await this.#send(batch, batch.context.deadlineMs)
+    if (this.#active === 0) this.#onIdle?.()
+    if (error) throw error
+  }
+
+  /** Sends, counts, logs. Never rejects: the error comes back. */
+  async #send(batch: Batch, deadlineMs: number | undefined): Promise<Error | undefined> {
+    const { host, detailed, random = Math.random } = this.#settings
+    this.#inFlight.set(++this.#active)
+    detailed?.sendSize.record(batch.itemCount)
+    detailed?.sendBytes.record(batch.byteLength)
+    const outcome = await sendWithRetry(batch, deadlineMs, {
+      retry: this.#sending.retry,
+      clock: host.clock,
+      stopped: this.#stopped,
+      random,
+      attempt: (part) => attempt(this.#exporter, part, this.#sending.timeoutMs, host.clock, this.#cutOff),
+      onAttempt: (error) => this.#noteHealth(error),
+      onWait: (error, waitMs, part) => this.#logWait(error, waitMs, part),
+    }).catch((error): Outcome => ({ sentItems: 0, failedItems: batch.itemCount, error: toError(error) }))
+    this.#inFlight.set(--this.#active)
+    this.#settle(outcome)
+    return outcome.error
+  }
+
+  #settle({ sentItems, failedItems, error }: Outcome): void {
+    const { telemetry, logger } = this.#settings
+    if (sentItems > 0) telemetry.sent.add(sentItems)
+    if (failedItems === 0 || !error) return
+    telemetry.sendFailed.add(failedItems)
+    if (holdsCaller(this.#sending)) {
+      // The caller still has the data and decides; whoever drops it logs the loss.
+      logger.warn('sending failed; the caller was told', { error: error.message, failed_items: failedItems })
+      return
+    }
+    const { retry } = this.#sending
+    const advice = !isRetryable(error)
+      ? 'the destination will not take this data: see its error'
+      : retry.enabled && !this.#stopped.reason
+        ? 'retries were used up: raise retry_on_failure.max_elapsed_time, or look at the destination'
+        : this.#stopped.reason
+          ? 'the process stopped before it could be sent: a longer shutdown time or a faster backend helps'
+          : 'retry_on_failure is off: turn it on'
+    logger.error('data dropped by exporter', { error: error.message, dropped_items: failedItems, advice })
+  }
+
+  #logWait(error: Error, waitMs: number, part: Batch): void {
+    const fields = { error: error.message, items: part.itemCount, wait_ms: Math.round(waitMs) }
+    this.#settings.logger.warn('sending failed; will be retried', fields)
+  }
+
+  #noteHealth(error: Error | undefined): void {
+    const { host } = this.#settings
+    if (!error) {
+      if (this.#failuresInRow >= FAILURES_UNTIL_DEGRADED) host.reportStatus('ok')
+      this.#failuresInRow = 0
+    } else if (++this.#failuresInRow === FAILURES_UNTIL_DEGRADED) {
+      host.reportStatus('recoverable_error', error)
+    }
+  }
+
+  shutdown(deadline: AbortSignal): Promise<void> {
+    this.#closing ??= this.#close(deadline)
+    return this.#closing
+  }
+
+  /** Stops retries, drains with one attempt each, cuts off what is left at the deadline, and counts it. */
+  async #close(deadline: AbortSignal): Promise<void> {
+    this.#admission?.close()
+    this.#stopped.trip(new ShutdownError('exporter is shutting down'))
+    this.#batcher?.flush()
+    await this.#idleOr(deadline)
+    this.#cutOff.trip(new ShutdownError('shutdown took too long'))
+    if (this.#active > 0) await new Promise<void>((resolve) => setImmediate(resolve))
+    this.#dropQueued()
+    await this.#exporter.shutdown?.(deadline)
+  }
+
+  #idleOr(deadline: AbortSignal): Promise<void> {
+    if (this.#active === 0 || deadline.aborted) return Promise.resolve()
+    return new Promise<void>((resolve) => {
+      const finish = () => {
+        this.#onIdle = undefined
+        deadline.removeEventListener('abort', finish)
+        resolve()
+      }
+      this.#onIdle = finish
+      deadline.addEventListener('abort', finish)
+    })
+  }
+
+  #dropQueued(): void {
+    const error = new ShutdownError('shut down before it could be sent')
+    let items = 0
+    for (let job = this.#ready.shift(); job; job = this.#ready.shift()) {
+      items += job.batch.itemCount
+      for (const entry of job.entries) finishPart(entry, error)
+    }
+    if (items > 0) this.#settle({ sentItems: 0, failedItems: items, error })
+  }
+}
