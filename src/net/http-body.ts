@@ -162,6 +162,7 @@ export function answer(
 ): void {
   const { request, response } = exchange
   if (response.destroyed) return
+  if (exchange.server.stopping) response.setHeader('Connection', 'close')
   response.setHeader('Content-Type', contentType)
   response.setHeader('Content-Length', typeof body === 'string' ? Buffer.byteLength(body) : body.length)
   if (request.readableEnded || request.complete) {

@@ -28,8 +28,7 @@ export interface HttpServerOptions {
   readonly responseHeaders: Readonly<Record<string, string>>
   readonly cors: CorsConfig | null | undefined
   /**
-   * Answers one request. Nothing of the body has been read. What it rejects with closes the connection.
-   * `continues`: the client waits for 100 Continue before it sends the body.
+   * Answers one request, of whose body nothing has been read. When it rejects the connection is closed.
    */
   handle(exchange: Exchange): Promise<void>
   onError(error: unknown): void
@@ -40,6 +39,7 @@ export interface Exchange {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly connection: HttpConnection
+  readonly server: HttpServer
   /** The client waits for `100 Continue` before it sends the body. */
   readonly expectsContinue: boolean
 }
@@ -115,13 +115,13 @@ export class HttpServer {
       const timer = options.clock.after(options.writeTimeoutMs, () => request.socket.destroy())
       response.on('close', () => timer.cancel())
     }
-    if (!options.keepAlives || this.#stopping) response.setHeader('Connection', 'close')
+    if (!options.keepAlives) response.setHeader('Connection', 'close')
     for (const [name, value] of this.#headers) response.setHeader(name, value)
     if (this.#cors?.(request, response)) {
       this.#done(connection)
       return
     }
-    options.handle({ request, response, connection, expectsContinue }).then(
+    options.handle({ request, response, connection, server: this, expectsContinue }).then(
       () => this.#done(connection),
       (error: unknown) => {
         this.#done(connection)
