@@ -70,6 +70,31 @@ function withoutStrings<T extends protobuf.NamespaceBase>(namespace: T): T {
   return namespace
 }
 
+/** As decode, with the unknown fields of every message as hex, in order, under `$unknowns`. */
+export function decodeWithUnknowns(signal: Signal, bytes: Uint8Array): Plain {
+  const type = messageType(REQUESTS[signal])
+  return withUnknowns(type, type.decode(bytes))
+}
+
+function withUnknowns(type: protobuf.Type, message: Plain): Plain {
+  const object: Plain = {}
+  const plainOf = (field: protobuf.Field, value: Plain) =>
+    field.resolvedType instanceof protobuf.Type
+      ? withUnknowns(field.resolvedType, value)
+      : typeof value === 'object' && !(value instanceof Uint8Array) // A Long.
+        ? value.toString()
+        : value
+  for (const field of type.fieldsArray) {
+    if (!Object.hasOwn(message, field.name)) continue
+    const value = message[field.name]
+    if (!field.repeated) object[field.name] = plainOf(field, value)
+    else if (value.length > 0) object[field.name] = value.map((one: Plain) => plainOf(field, one))
+  }
+  if (message.$unknowns)
+    object.$unknowns = message.$unknowns.map((raw: Uint8Array) => Buffer.from(raw).toString('hex'))
+  return object
+}
+
 export function decodeBatch(batch: Batch): Plain {
   return decode(batch.signal, Buffer.concat(batch.chunks))
 }
