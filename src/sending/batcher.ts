@@ -8,6 +8,7 @@
 import type { Clock, Timer } from '../component/clock.ts'
 import type { QueueBatchSettings } from '../component/define.ts'
 import { Batch, NO_CONTEXT, type RequestContext } from '../otlp/batch.ts'
+import { splitBatch, splitByBytes } from '../otlp/split.ts'
 import { sizeOf } from './queue.ts'
 
 /** A request that has a place in the queue. */
@@ -32,8 +33,6 @@ export function finishPart(entry: Entry, error: Error | undefined): void {
   if (--entry.parts === 0) entry.done(entry)
 }
 
-export type SplitBatch = (batch: Batch, limitItems: number) => readonly Batch[]
-
 /** An entry and how many of its items are still in the partition. Owners are in the order of the items. */
 interface Owner {
   readonly entry: Entry
@@ -55,14 +54,12 @@ const MAX_PARTITIONS = 10_000
 export class Batcher {
   readonly #settings: QueueBatchSettings
   readonly #clock: Clock
-  readonly #split: SplitBatch
   readonly #emit: (job: Job) => void
   readonly #partitions = new Map<string, Partition>()
 
-  constructor(settings: QueueBatchSettings, clock: Clock, split: SplitBatch, emit: (job: Job) => void) {
+  constructor(settings: QueueBatchSettings, clock: Clock, emit: (job: Job) => void) {
     this.#settings = settings
     this.#clock = clock
-    this.#split = split
     this.#emit = emit
   }
 
@@ -166,19 +163,6 @@ export class Batcher {
   /** Pieces of at most max_size. A single item over max_size bytes is a piece of its own. */
   #pieces(batch: Batch): Batch[] {
     const { sizer, maxSize } = this.#settings
-    if (sizer === 'items') return [...this.#split(batch, maxSize)]
-    const fitting: Batch[] = []
-    const rest = [batch]
-    for (let next = rest.pop(); next; next = rest.pop()) {
-      if (next.byteLength <= maxSize || next.itemCount <= 1) {
-        fitting.push(next)
-        continue
-      }
-      const share = Math.floor((next.itemCount * maxSize) / next.byteLength)
-      const limit = Math.max(1, Math.min(share, next.itemCount - 1))
-      const parts = this.#split(next, limit)
-      for (let index = parts.length - 1; index >= 0; index--) rest.push(parts[index]!)
-    }
-    return fitting
+    return sizer === 'items' ? splitBatch(batch, maxSize) : splitByBytes(batch, maxSize)
   }
 }

@@ -11,7 +11,6 @@ import type { Logger } from '../component/logger.ts'
 import type { Instruments } from '../component/telemetry.ts'
 import { isRetryable, ShutdownError, TooLargeError, toError } from '../errors.ts'
 import type { Batch, Signal } from '../otlp/batch.ts'
-import { splitBatch } from '../otlp/split.ts'
 import { Batcher, type Entry, finishPart, type Job } from './batcher.ts'
 import { Latch } from './latch.ts'
 import { Admission, Deque, sizeOf } from './queue.ts'
@@ -88,8 +87,7 @@ class Shell implements Consumer, Component {
     this.#maxActive = queue ? Math.max(1, Math.ceil(queue.numConsumers / Math.max(1, host.shards))) : 0
     if (!queue) return
     this.#admission = this.#makeAdmission(queue)
-    if (queue.batch)
-      this.#batcher = new Batcher(queue.batch, host.clock, splitBatch, (job) => this.#enqueueJob(job))
+    if (queue.batch) this.#batcher = new Batcher(queue.batch, host.clock, (job) => this.#enqueueJob(job))
   }
 
   #makeAdmission(queue: QueueSettings): Admission {

@@ -11,6 +11,7 @@ import {
 } from '../../net/wire-fields.ts'
 import type { AttributeCursor, ValueRef } from '../../otlp/attributes.ts'
 import { ANY_VALUE } from '../../otlp/fields.ts'
+import { divideNanos, parts, readNanos } from '../../otlp/nanos.ts'
 import { FIXED64, LEN, readFixed32, VARINT, WireWriter } from '../../otlp/wire.ts'
 
 // message KeyValue { string key = 1; ValueType v_type = 2; string v_str = 3; bool v_bool = 4; int64 v_int64 = 5;
@@ -97,28 +98,14 @@ export function constantTag(field: number, key: string, value: string | true): U
   return writer.end().finish()
 }
 
-const BILLION = 1_000_000_000
-let quotient = 0
-let remainder = 0
-
-/** 64-bit nanoseconds to seconds and nanoseconds, in steps whose values are all below 2^53. */
-function divideByBillion(high: number, low: number): void {
-  const first = high % BILLION
-  const middle = first * 65536 + (low >>> 16)
-  const last = (middle % BILLION) * 65536 + (low & 65535)
-  quotient =
-    Math.floor(high / BILLION) * 2 ** 32 + Math.floor(middle / BILLION) * 65536 + Math.floor(last / BILLION)
-  remainder = last % BILLION
-}
-
 /** A google.protobuf.Timestamp of the fixed64 nanoseconds at `at`; -1 = absent, which is 0. */
 // message Timestamp { int64 seconds = 1; int32 nanos = 2; }
 export function writeTimestamp(writer: WireWriter, field: number, bytes: Uint8Array, at: number): void {
   writer.begin(field, 12)
   if (at >= 0) {
-    divideByBillion(readFixed32(bytes, at + 4), readFixed32(bytes, at))
-    if (quotient > 0) writer.uintField(TIMESTAMP.seconds, quotient)
-    if (remainder > 0) writer.uintField(TIMESTAMP.nanos, remainder)
+    readNanos(bytes, at)
+    if (parts.seconds > 0) writer.uintField(TIMESTAMP.seconds, parts.seconds)
+    if (parts.nanos > 0) writer.uintField(TIMESTAMP.nanos, parts.nanos)
   }
   writer.end()
 }
@@ -141,12 +128,12 @@ export function writeDuration(
   else subtract(endHigh, endLow, startHigh, startLow)
   const sign = negative ? -1 : 1
   writer.begin(field, 12)
-  if (quotient > 0) writer.uintField(DURATION.seconds, sign * quotient)
-  if (remainder > 0) writer.uintField(DURATION.nanos, sign * remainder)
+  if (parts.seconds > 0) writer.uintField(DURATION.seconds, sign * parts.seconds)
+  if (parts.nanos > 0) writer.uintField(DURATION.nanos, sign * parts.nanos)
   writer.end()
 }
 
 function subtract(high: number, low: number, lessHigh: number, lessLow: number): void {
   const borrow = low < lessLow ? 1 : 0
-  divideByBillion(high - lessHigh - borrow, (low - lessLow) >>> 0)
+  divideNanos(high - lessHigh - borrow, (low - lessLow) >>> 0)
 }
