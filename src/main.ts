@@ -148,61 +148,59 @@ function hasSource({ config }: SourceOptions): boolean {
   return false
 }
 
-async function loader(options: SourceOptions) {
+async function builtIns() {
   const { registry } = await import('./components.ts')
+  return registry
+}
+
+async function loader(options: SourceOptions) {
   const { loadConfig } = await import('./config/load.ts')
   const { gateWarnings } = await import('./config/feature-gates.ts')
   const gates = gateWarnings(options.featureGates)
-  const load = async () => {
-    const loaded = await loadConfig({
-      sources: options.config,
-      sets: options.set,
-      env: process.env,
-      registry,
-    })
+  const sources = { sources: options.config, sets: options.set, env: process.env, registry: builtIns }
+  return async () => {
+    const loaded = await loadConfig(sources)
     return { ...loaded, warnings: [...gates, ...loaded.warnings] }
   }
-  return { load, registry }
 }
 
 async function run(options: SourceOptions): Promise<void> {
   if (!hasSource(options)) return
-  const { load, registry } = await loader(options)
+  const load = await loader(options)
   const loaded = await load()
   const { gateIds } = await import('./config/feature-gates.ts')
   const { runService } = await import('./service/run.ts')
   const featureGates = gateIds(options.featureGates)
-  const code = await runService({ loaded, reload: load, registry, featureGates })
+  const code = await runService({ loaded, reload: load, registry: await builtIns(), featureGates })
   process.exit(code)
 }
 
 async function validate(options: SourceOptions): Promise<void> {
   if (!hasSource(options)) return
-  const { load } = await loader(options)
+  const load = await loader(options)
   const { warnings } = await load()
   for (const warning of warnings) process.stderr.write(`warning: ${formatProblem(warning)}\n`)
 }
 
 async function printConfig(options: PrintOptions): Promise<void> {
   if (!hasSource(options)) return
-  const { load, registry } = await loader(options)
+  const load = await loader(options)
   const { loadTree } = await import('./config/load.ts')
   const { format, redactTree } = await import('./config/print.ts')
   const raw = { sources: options.config, sets: options.set, env: process.env }
   const tree = options.validate ? (await load()).tree : await loadTree(raw)
-  process.stdout.write(
-    format(options.mode === 'redacted' ? redactTree(tree, registry) : tree, options.format),
-  )
+  const shown = options.mode === 'redacted' ? redactTree(tree, await builtIns()) : tree
+  process.stdout.write(format(shown, options.format))
 }
 
 async function components(json: boolean): Promise<void> {
-  const { registry } = await import('./components.ts')
+  const registry = await builtIns()
   const { format, listComponents } = await import('./config/print.ts')
   process.stdout.write(format(listComponents(registry, VERSION), json ? 'json' : 'yaml'))
 }
 
 async function schema(): Promise<void> {
-  const { registry } = await import('./components.ts')
+  const registry = await builtIns()
   const { configSchema } = await import('./config/json-schema.ts')
   process.stdout.write(`${JSON.stringify(configSchema(registry), null, 2)}\n`)
 }
@@ -217,7 +215,7 @@ async function featureGate(id: string | undefined): Promise<void> {
 }
 
 async function fields(): Promise<void> {
-  const { registry } = await import('./components.ts')
+  const registry = await builtIns()
   const { fieldsDocument } = await import('./config/fields-table.ts')
   process.stdout.write(fieldsDocument(registry))
 }

@@ -15,6 +15,7 @@ import {
   metricsReaders,
   type ParsedService,
   parseAddress,
+  pipelineSchema,
   serviceSchema,
   telemetryOf,
 } from './service-schema.ts'
@@ -61,11 +62,12 @@ export function checkTree(root: Entry, registry: Registry, report: Report): Serv
       }
     }
   }
-  const parsed = checkService(root, report)
+  const service = checkService(root, report)
+  const parsed = service?.parsed
   let pipelines: PipelineConfig[] = []
   let extensions: string[] = []
-  if (parsed) {
-    pipelines = checkPipelines(parsed.pipelines, sections, tell, warn)
+  if (service && parsed) {
+    pipelines = checkPipelines(parsed.pipelines, sections, service.whole, tell, warn)
     extensions = checkExtensions(parsed.extensions, sections, tell)
     checkMetrics(parsed, tell, warn)
     checkListeners(claimsOf(sections, pipelines, extensions, parsed), tell)
@@ -176,13 +178,47 @@ function lookUp(
   return undefined
 }
 
-function checkService(root: Entry, report: Report): ParsedService | undefined {
+/** The parts of the service section that can be checked further; `whole` when nothing is wrong with it. */
+interface Service {
+  readonly parsed: ParsedService
+  readonly whole: boolean
+}
+
+function checkService(root: Entry, report: Report): Service | undefined {
   const place = root.keyPlace
   const entries = root.value.kind === 'map' ? root.value.entries : new Map<string, Entry>()
   const written = entries.get('service')
   if (!written && entries.size === 0) return undefined // The configuration is empty, which is told already.
   const entry = written ?? { keyPlace: place, value: emptyMap(place) }
-  return decode(serviceSchema, entry, ['service'], report)
+  const parsed = decode(serviceSchema, entry, ['service'], report)
+  if (parsed) return { parsed, whole: true }
+  return { parsed: { ...serviceSchema.parse({}), ...rightParts(entry) }, whole: false }
+}
+
+/** What is right in a service section that is wrong elsewhere, so that its mistakes are told in the same run. */
+function rightParts(service: Entry): Partial<ParsedService> {
+  const unheard = new Report() // Told already.
+  const part = (key: string) => find(service, [key]).node
+  const parts: Partial<ParsedService> = {}
+  const extensions = part('extensions')
+  if (extensions) {
+    const entry = { keyPlace: extensions.place, value: extensions }
+    parts.extensions = decode(serviceSchema.shape.extensions, entry, [], unheard) ?? []
+  }
+  const telemetry = part('telemetry')
+  if (telemetry) {
+    const entry = { keyPlace: telemetry.place, value: telemetry }
+    const parsed = decode(serviceSchema.shape.telemetry, entry, [], unheard)
+    if (parsed) parts.telemetry = parsed
+  }
+  const pipelines = part('pipelines')
+  if (pipelines?.kind !== 'map') return parts
+  parts.pipelines = {}
+  for (const [key, entry] of pipelines.entries) {
+    const parsed = decode(pipelineSchema, entry, [], unheard)
+    if (parsed) parts.pipelines[key] = parsed
+  }
+  return parts
 }
 
 function checkExtensions(references: readonly string[], sections: Sections, tell: Tell): string[] {

@@ -4,7 +4,7 @@
  * for a list is split at its commas. What was repaired stays in the tree, so that parsing it again needs no places.
  */
 import type { z } from 'zod'
-import { explain, type Issue, NO_WORDS, REQUIRED } from './messages.ts'
+import { explain, type Issue, NO_WORDS } from './messages.ts'
 import {
   type ConfigNode,
   type Entry,
@@ -70,10 +70,11 @@ function tell(
   const messages = issues.flatMap((issue) => explain(issue, schema, entry))
   const meant = new Set(messages.flatMap((one) => (one.meant ? [formatPath(one.meant)] : [])))
   for (const message of messages) {
-    // A mistyped key is one mistake: that the right one is missing goes without saying.
-    if (message.text === REQUIRED && meant.has(formatPath(message.path))) continue
     const found = find(entry, message.path)
-    if (found.broken) continue
+    // A mistyped key is one mistake: that the right one is missing, or what is below it, goes without saying.
+    const echo =
+      !found.node && message.path.some((_, i) => meant.has(formatPath(message.path.slice(0, i + 1))))
+    if (echo || found.broken) continue
     const written = emptied.get(formatPath(message.path))
     const place = written ?? (message.atKey ? found.keyPlace : found.place)
     report.error(place, [...base, ...message.path], message.text)

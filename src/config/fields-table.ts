@@ -63,8 +63,9 @@ function addRow(field: z.ZodType, path: string, rows: Map<string, FieldRow>): vo
 }
 
 function formatDefault(value: unknown, type: string): string {
+  if (type === 'secret') return ''
   if (type.startsWith('duration') && typeof value === 'number') return formatDuration(value)
-  const text = JSON.stringify(value)
+  const text = type.startsWith('duration') ? String(value) : JSON.stringify(value)
   return text === '{}' || text === undefined ? '' : text
 }
 
@@ -90,7 +91,7 @@ function typeName(schema: z.ZodType): string {
   const { type, entries, values, element } = definitionOf(schema)
   if (type === 'enum')
     return Object.values(entries ?? {})
-      .map(String)
+      .map((word) => (word === '' ? '""' : String(word)))
       .join(', ')
   if (type === 'literal') return (values ?? []).map(String).join(', ')
   if (type === 'array') return element ? `list of ${typeWords(element).name || 'values'}` : 'list'

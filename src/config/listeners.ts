@@ -12,12 +12,16 @@ export interface Claim {
   readonly transport?: ListenerClaim['transport']
 }
 
-/** Tells of every claim that meets an earlier one. Port 0 takes a free port and meets none. */
+/** Tells of every claim that is no address, or meets an earlier one. Port 0 takes a free port and meets none. */
 export function checkListeners(claims: readonly Claim[], error: (path: Path, message: string) => void): void {
   const taken = new Map<string, { claim: Claim; host: string }[]>()
   for (const claim of claims) {
     const spot = spotOf(claim)
-    if (!spot) continue
+    if (!spot) {
+      error(claim.path, `"${claim.endpoint}" is not an address such as localhost:4317`)
+      continue
+    }
+    if (spot.port === '0') continue
     const others = taken.get(spot.port) ?? []
     const rival = others.find((other) => overlap(other.host, spot.host))
     if (rival) error(claim.path, `"${claim.endpoint}" is already taken by ${formatPath(rival.claim.path)}`)
@@ -30,7 +34,7 @@ function spotOf({ endpoint, transport }: Claim): { host: string; port: string } 
     return { host: 'unix', port: endpoint.replace(/^unix:(\/\/)?/, '') }
   }
   const address = parseAddress(endpoint)
-  if (!address || address.port === 0) return undefined // A bad endpoint is told by the component's own schema.
+  if (!address) return undefined
   const any = transport === 'tcp4' ? '0.0.0.0' : '::'
   return { host: address.host === '' ? any : address.host.toLowerCase(), port: String(address.port) }
 }

@@ -18,7 +18,8 @@ export interface LoadOptions {
   /** `--set a.b=c`, merged after all sources. */
   readonly sets: readonly string[]
   readonly env: Environment
-  readonly registry: Registry
+  /** Asked for only when the sources can be read: hostile text is refused before any component is loaded. */
+  readonly registry: Registry | (() => Promise<Registry>)
 }
 
 export interface LoadedConfig {
@@ -31,7 +32,8 @@ export interface LoadedConfig {
 export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
   const report = new Report()
   const { root, files } = await readTree(options, report)
-  const config = checkTree(root, options.registry, report)
+  const { registry } = options
+  const config = checkTree(root, typeof registry === 'function' ? await registry() : registry, report)
   report.throwIfFailed(files)
   return { config, tree: toPlain(root.value), warnings: sortProblems(report.warnings, files) }
 }

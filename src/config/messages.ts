@@ -12,7 +12,7 @@ export type Issue = z.core.$ZodIssue
 /** Stands for "no words of the schema's own": handed to zod as the message of every issue. */
 export const NO_WORDS = '\u0000'
 
-export const REQUIRED = 'is required'
+const REQUIRED = 'is required'
 
 export interface Message {
   readonly path: Path

@@ -26,7 +26,7 @@ import type { Report } from './report.ts'
 export const MAX_SOURCE_BYTES = 1024 * 1024
 const MAX_TOKENS = 150_000
 /** Limit of one source after its aliases are followed. */
-const MAX_NODES = 100_000
+const MAX_NODES = 50_000
 /** A nesting level takes up to two places on the parser's stack. */
 const MAX_STACK = 2 * MAX_DEPTH + 20
 

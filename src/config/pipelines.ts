@@ -16,14 +16,16 @@ export type Tell = (path: Path, message: string, atKey?: boolean) => void
 type Role = 'receivers' | 'processors' | 'exporters'
 const SINGULAR = { receivers: 'receiver', processors: 'processor', exporters: 'exporter' } as const
 
+/** `whole`: these are all the pipelines; false when some are left out since they are wrong in themselves. */
 export function checkPipelines(
   pipelines: ParsedService['pipelines'],
   sections: Sections,
+  whole: boolean,
   error: Tell,
   warn: Tell,
 ): PipelineConfig[] {
   if (Object.keys(pipelines).length === 0) {
-    error(['service', 'pipelines'], 'service must have at least one pipeline')
+    if (whole) error(['service', 'pipelines'], 'service must have at least one pipeline')
     return []
   }
   const checked: { config: PipelineConfig; path: Path }[] = []
@@ -44,7 +46,8 @@ export function checkPipelines(
     if (body.exporters.length === 0) error(path, 'must have at least one exporter', true)
     checked.push({ config: { id: head.id, signal, ...lists }, path })
   }
-  checkConnectors(checked, sections, error)
+  // With a pipeline missing, the ends of a connector would be missing, too.
+  if (whole) checkConnectors(checked, sections, error)
   return checked.map(({ config }) => config)
 }
 

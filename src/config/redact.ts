@@ -9,7 +9,7 @@ export const REDACTED = '[redacted]'
 
 /** Words that end the name of a secret, or are all of it. */
 const SECRET_NAME =
-  /(^|[_.\-/ ])(password|passwd|passphrase|pass|secret|token|bearer|api_?key|access_?key|private_?key|license_?key|credentials|authorization|cookie|htpasswd|key_pem)$/i
+  /(^|[_.\-/ ])(password|passwd|passphrase|pass|secret|token|bearer|api[_-]?key|access[_-]?key|private[_-]?key|license[_-]?key|credentials|authorization|cookie|htpasswd|key_pem)$/i
 const HEADER_MAP = /^(headers|metadata|extra_headers|http_headers|proxy_headers|endpoint_params)$/i
 /** Names that look like one and hold the name of a file. */
 const NOT_SECRET = /(_file|_path|filename)$/i

@@ -112,7 +112,7 @@ const resource = z.record(z.string().min(1), z.unknown()).transform((map, contex
   return result
 })
 
-const pipeline = z.strictObject({
+export const pipelineSchema = z.strictObject({
   receivers: z.array(z.string()).default([]),
   processors: z.array(z.string()).default([]),
   exporters: z.array(z.string()).default([]),
@@ -120,7 +120,7 @@ const pipeline = z.strictObject({
 
 export const serviceSchema = z.strictObject({
   extensions: z.array(z.string()).default([]).meta({ description: 'Ids of extensions, in starting order.' }),
-  pipelines: z.record(z.string(), pipeline).default({}),
+  pipelines: z.record(z.string(), pipelineSchema).default({}),
   shards: z.int().min(0).max(1024).optional().meta({
     description: 'Worker threads that hold the pipelines; 0 = all in the main thread, absent = one per core.',
   }),
