@@ -142,6 +142,34 @@ test('a legacy list of instrumentation libraries becomes scopes, unless there ar
   f('logs', 'logRecords', 'Logs')
 })
 
+test('an attribute in a run that reaches past its span is refused', () => {
+  const pair = new WireWriter().begin(SPAN.attributes).string(1, 'k').string(2, '').end().finish()
+  const span = Buffer.concat([pair, pair])
+  span[pair.length + 1] = pair.length // It should be two less.
+  const request = new WireWriter().begin(1).begin(2).len(2, span).len(2, pair).end().end().finish()
+  expect(() => receiveRequest('traces', request)).toThrow(/runs past its message/)
+})
+
+test('a member of a oneof that comes back after another begins anew', () => {
+  const gauge = (count: number) =>
+    new WireWriter()
+      .begin(5)
+      .raw(Buffer.concat(Array(count).fill(Uint8Array.of(0x0a, 0))))
+      .end()
+      .finish()
+  const sum = new WireWriter().len(7, new Uint8Array(0)).finish()
+  const f = (metric: Uint8Array[], points: number) => {
+    const request = new WireWriter().begin(1).begin(2).len(2, Buffer.concat(metric)).end().end().finish()
+    const { chunk, itemCount } = receiveRequest('metrics', request)
+    expect(itemCount).toBe(points)
+    const metrics = decode('metrics', chunk).resourceMetrics[0].scopeMetrics[0].metrics
+    expect(metrics).toEqual([{ gauge: { dataPoints: Array(points).fill({}) } }])
+  }
+  f([gauge(2), gauge(3)], 5)
+  f([gauge(2), sum, gauge(3)], 3)
+  f([sum, gauge(1), gauge(1)], 2)
+})
+
 test('a broken span in a legacy list is refused', () => {
   const request = new WireWriter()
     .begin(1)
