@@ -18,6 +18,7 @@ import {
   putRange,
   rangeEquals,
   varintLength,
+  type WireWriter,
 } from '../../otlp/wire.ts'
 
 /** Numbers per attribute. `field` is the range in the message; the others lie in `#from`: the KeyValue and its parts. */
@@ -81,6 +82,7 @@ export class AttributeList {
   readonly #from: (Uint8Array | undefined)[] = []
   #scratch: Uint8Array = Buffer.allocUnsafeSlow(SCRATCH_BYTES)
   #scratchAt = 0
+  #output: Uint8Array = EMPTY
   readonly #message = new FieldCursor()
   readonly #pair = new FieldCursor()
 
@@ -279,5 +281,12 @@ export class AttributeList {
       at = putRange(target, putLenHeader(target, at, this.#field, end - start), from, start, end)
     }
     return putRange(target, at, this.#source, copied, this.#end)
+  }
+
+  /** As writeTo(), into a writer. */
+  writeInto(writer: WireWriter): void {
+    const length = this.encodedLength
+    if (length > this.#output.length) this.#output = Buffer.allocUnsafeSlow(length * 2)
+    writer.rawRange(this.#output, 0, this.writeTo(this.#output, 0))
   }
 }
