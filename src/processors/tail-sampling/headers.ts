@@ -6,7 +6,7 @@
  * without references is forgotten, so there are never more headers than held spans.
  */
 import { randomInt } from 'node:crypto'
-import { type FieldCursor, LEN } from '../../otlp/wire.ts'
+import { FieldCursor, LEN } from '../../otlp/wire.ts'
 
 export interface ResourceHeader {
   readonly bytes: Uint8Array
@@ -34,6 +34,7 @@ export interface ScopeHeader {
 const OVERHEAD_BYTES = 200
 /** The field of the repeated messages in both ResourceSpans and ScopeSpans. */
 const CHILDREN = 2
+const CHILD_TAG = CHILDREN * 8 + LEN
 
 export class Headers {
   /** Scope headers by number. */
@@ -43,15 +44,16 @@ export class Headers {
   readonly #resourceByHash = new Map<number, ResourceHeader>()
   #lastResource: ResourceHeader | undefined
   #lastScope: ScopeHeader | undefined
+  readonly #cursor = new FieldCursor()
   #scratch = Buffer.allocUnsafeSlow(1024)
   #source: Buffer = this.#scratch
   #start = 0
   #end = 0
   heldBytes = 0
 
-  /** The header of the ResourceSpans that `cursor` walks over; the cursor ends behind the message. */
-  resource(cursor: FieldCursor, chunk: Buffer): ResourceHeader {
-    this.#collect(cursor, chunk)
+  /** The header of the ResourceSpans message from `start` to `end`. */
+  resource(chunk: Buffer, start: number, end: number): ResourceHeader {
+    this.#collect(chunk, start, end)
     const last = this.#lastResource
     if (last !== undefined && last.references > 0 && this.#matches(last.bytes)) return last
     const hash = this.#hash(0)
@@ -68,9 +70,9 @@ export class Headers {
     return header
   }
 
-  /** The header of the ScopeSpans that `cursor` walks over, under this resource. */
-  scope(resource: ResourceHeader, cursor: FieldCursor, chunk: Buffer): ScopeHeader {
-    this.#collect(cursor, chunk)
+  /** The header of the ScopeSpans message from `start` to `end`, under this resource. */
+  scope(resource: ResourceHeader, chunk: Buffer, start: number, end: number): ScopeHeader {
+    this.#collect(chunk, start, end)
     const last = this.#lastScope
     if (last?.resource === resource && last.references > 0 && this.#matches(last.bytes)) return last
     const hash = this.#hash(resource.hash)
@@ -108,23 +110,26 @@ export class Headers {
   }
 
   /** Finds the header's bytes: in place when they lie together, else joined in the scratch buffer. */
-  #collect(cursor: FieldCursor, chunk: Buffer): void {
-    let start = -1
-    let end = -1
+  #collect(chunk: Buffer, messageStart: number, messageEnd: number): void {
+    const cursor = this.#cursor
+    let start = messageStart
+    let end = messageStart
     let joined = -1
-    while (cursor.next()) {
+    for (let at = messageStart; ; at = cursor.offset) {
+      at = skipChildren(chunk, at, messageEnd)
+      if (!cursor.reset(chunk, at, messageEnd).next()) break
       if (cursor.number === CHILDREN && cursor.wireType === LEN) continue
-      if (joined < 0 && (start < 0 || end === cursor.fieldStart)) {
-        if (start < 0) start = cursor.fieldStart
-      } else {
-        if (joined < 0) joined = this.#append(0, chunk, start, end)
-        joined = this.#append(joined, chunk, cursor.fieldStart, cursor.end)
+      if (joined >= 0) joined = this.#append(joined, chunk, at, cursor.end)
+      else if (start === end) start = at
+      else if (end !== at) {
+        joined = this.#append(0, chunk, start, end)
+        joined = this.#append(joined, chunk, at, cursor.end)
       }
       end = cursor.end
     }
     this.#source = joined < 0 ? chunk : this.#scratch
-    this.#start = joined < 0 ? Math.max(0, start) : 0
-    this.#end = joined < 0 ? Math.max(0, end) : joined
+    this.#start = joined < 0 ? start : 0
+    this.#end = joined < 0 ? end : joined
   }
 
   #append(at: number, chunk: Buffer, start: number, end: number): number {
@@ -159,6 +164,23 @@ export class Headers {
     }
     return hash | 0
   }
+}
+
+/** Steps over children in their usual encoding: this passes over every span. The cursor takes what is unusual. */
+function skipChildren(chunk: Buffer, at: number, end: number): number {
+  while (at + 4 <= end && chunk[at] === CHILD_TAG) {
+    const first = chunk[at + 1]!
+    const second = chunk[at + 2]!
+    const next =
+      first < 128
+        ? at + 2 + first
+        : second < 128
+          ? at + 3 + (first & 127) + second * 128
+          : Number.POSITIVE_INFINITY
+    if (next > end) break
+    at = next
+  }
+  return at
 }
 
 /** Differs per process, so that nobody can prepare headers that collide. */

@@ -39,7 +39,6 @@ export class Ingest {
   readonly #request = new FieldCursor()
   readonly #resources = new FieldCursor()
   readonly #scopes = new FieldCursor()
-  readonly #ahead = new FieldCursor()
   #chunks: readonly Uint8Array[] = []
   #nextChunk = 0
   #resource: ResourceHeader | undefined
@@ -87,7 +86,7 @@ export class Ingest {
       while (request.next()) {
         if (request.number !== EXPORT_TRACE_SERVICE_REQUEST.resourceSpans || request.wireType !== LEN)
           continue
-        this.#resource = this.#headers.resource(this.#ahead.enter(request), this.#message.chunk)
+        this.#resource = this.#headers.resource(this.#message.chunk, request.start, request.end)
         this.#resource.references++
         this.#resources.enter(request)
         this.#message.firstOfResource = (this.#message.number + 1) | 0
@@ -107,7 +106,7 @@ export class Ingest {
       if (resources.number !== RESOURCE_SPANS.scopeSpans || resources.wireType !== LEN) continue
       const resource = this.#resource
       if (resource === undefined) return false
-      const scope = this.#headers.scope(resource, this.#ahead.enter(resources), this.#message.chunk)
+      const scope = this.#headers.scope(resource, this.#message.chunk, resources.start, resources.end)
       scope.references++
       this.#scope = scope
       this.#message.scope = scope
