@@ -47,7 +47,7 @@ function weir(args: readonly string[], { start = [MAIN], until = '' } = {}): Pro
     err += chunk
     if (until === '' || stopped || !err.includes(until)) return
     stopped = true
-    child.kill('SIGTERM')
+    setTimeout(() => child.kill('SIGTERM'), 300) // The signals are taken in hand right after that line.
   })
   return new Promise((resolve, reject) => {
     child.on('error', reject)

@@ -11,6 +11,7 @@ import {
   emptyMap,
   find,
   formatPath,
+  isNull,
   type Path,
   type Place,
   replaceAt,
@@ -120,7 +121,9 @@ function repairValue(root: Entry, path: Path, wanted: ReadonlySet<string>, empti
   if (!node) return false
   if (node.kind === 'scalar' && node.broken) return false
   const isString = node.kind === 'scalar' && typeof node.value === 'string'
-  if (wanted.has('string') && node.text !== undefined && !isString) {
+  // An unset variable is the empty string to a string, and the default to a duration, which may be a number, too.
+  const unset = isNull(node) && wanted.size > 1
+  if (wanted.has('string') && !unset && node.text !== undefined && !isString) {
     const { place, text } = node
     replaceAt(root, path, { kind: 'scalar', place, value: text, expanded: true })
     return true
