@@ -2,16 +2,26 @@
  * The built-in components, one explicit list per kind. A component that is not here does not exist.
  */
 import type { Registry } from './component/define.ts'
+import forward from './connectors/forward.ts'
+import jaeger from './exporters/jaeger/index.ts'
+import nopExporter from './exporters/nop.ts'
 import otlpGrpc from './exporters/otlp/index.ts'
+import otlpHttp from './exporters/otlphttp/index.ts'
+import prometheusRemoteWrite from './exporters/prometheus-remote-write/index.ts'
 import healthCheck from './extensions/health-check.ts'
+import attributes from './processors/attributes/index.ts'
+import batch from './processors/batch/index.ts'
+import memoryLimiter from './processors/memory-limiter/index.ts'
 import resource from './processors/resource.ts'
-import otlpReceiver from './receivers/otlp/index.ts'
+import tailSampling from './processors/tail-sampling/index.ts'
+import nopReceiver from './receivers/nop.ts'
+import otlp from './receivers/otlp/index.ts'
 
 export const registry: Registry = {
-  receivers: [otlpReceiver],
-  processors: [resource],
-  exporters: [otlpGrpc],
-  connectors: [],
+  receivers: [otlp, nopReceiver],
+  processors: [memoryLimiter, batch, resource, attributes, tailSampling],
+  exporters: [otlpGrpc, otlpHttp, jaeger, prometheusRemoteWrite, nopExporter],
+  connectors: [forward],
   extensions: [healthCheck],
   refused: {},
 }
