@@ -3,7 +3,8 @@
  *
  * The library decodes gzip and deflate messages only. It reads the message encoding inside a private class, so there is no
  * clean place to add zstd or snappy: such a call ends as UNIMPLEMENTED. The server in `http2/` takes them.
- * It also does not tell how long a message was on the wire, and it holds no client to a pace of pings.
+ * It also does not tell how long a message was on the wire, joins metadata that is given twice (`a, b`), holds no client to a
+ * pace of pings, and lets a client that was refused go on sending for as long as the connection lives.
  */
 import type { Socket } from 'node:net'
 import * as grpc from '@grpc/grpc-js'
@@ -13,6 +14,8 @@ import { GRPC, type GrpcServer, type GrpcServerOptions, type GrpcStatus, type Un
 const SESSION_MEMORY_MB = 64
 /** Streams at a time on one connection when the user sets no limit. */
 const MAX_STREAMS = 10_000
+/** How long a connection that was ended here stays for the peer to end it too. */
+const HALF_OPEN_MS = 500
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /** The head of a call, then the call itself: one object per request. */
@@ -74,6 +77,8 @@ export function createGrpcJsServer(options: GrpcServerOptions): GrpcServer {
         sockets.delete(socket)
         if (sockets.size === 0) onEmpty?.()
       })
+      // The library ends a connection and waits for the peer to do the same, which it may never do.
+      socket.on('finish', () => setTimeout(() => socket.destroy(), HALF_OPEN_MS).unref())
       injector.injectConnection(socket)
     },
     get connectionCount() {
