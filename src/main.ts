@@ -1,8 +1,10 @@
 /**
- * The process entry: arguments, output and exit code. 0 is clean, 1 a bad configuration or command line, 2 a crash.
+ * The process entry: arguments, output and exit code. 0 is clean, 1 a bad configuration or command line, 2 a
+ * crash.
  *
- * Importing this file starts the program (src/weir.mjs does); everything worth importing is in index.ts. What a command
- * does not need is not loaded: components only where a configuration is read or listed, the service only to run.
+ * Importing this file starts the program (src/weir.mjs does); everything worth importing is in index.ts. What
+ * a command does not need is not loaded: components only where a configuration is read or listed, the service
+ * only to run.
  */
 import { Command, Option } from 'commander'
 import { hint } from './config/nearest.ts'

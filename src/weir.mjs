@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The command `weir`. Plain JavaScript that any Node can read, so that one too old is told what to do instead of
-// failing on syntax. In a checkout it starts the sources, installed as a package the compiled program.
+// The command `weir`. Plain JavaScript that any Node can read, so that one too old is told what to do instead
+// of failing on syntax. In a checkout it starts the sources, installed as a package the compiled program.
 import { existsSync } from 'node:fs'
 
 const NEEDED = [24, 12]
@@ -9,7 +9,8 @@ const [major, minor] = process.versions.node.split('.').map(Number)
 if (major < NEEDED[0] || (major === NEEDED[0] && minor < NEEDED[1])) {
   const needed = NEEDED.join('.')
   console.error(
-    `weir needs Node.js ${needed} or newer, and this is ${process.versions.node}: install Node.js 24, then start weir again`,
+    `weir needs Node.js ${needed} or newer, and this is ${process.versions.node}: ` +
+      'install Node.js 24, then start weir again',
   )
   process.exitCode = 1
 } else {

@@ -1,6 +1,7 @@
 /**
- * The merged, expanded tree against the registry: components decoded by their schemas, references resolved, listeners
- * compared. Works on a tree with places (load.ts) and on a plain one (checkConfig, in worker threads) alike.
+ * The merged, expanded tree against the registry: components decoded by their schemas, references resolved,
+ * listeners compared. Works on a tree with places (load.ts) and on a plain one (checkConfig, in worker
+ * threads) alike.
  */
 import type { z } from 'zod'
 import type { AnyDefinition, ListenerClaim, Registry } from '../component/define.ts'
@@ -31,7 +32,9 @@ export const KIND_OF = {
   extensions: 'extension',
 } as const
 
-/** The components by section. One whose own config is wrong is there, too, so that references to it resolve. */
+/**
+ * The components by section. One whose own config is wrong is there, too, so that references to it resolve.
+ */
 export type Sections = Pick<ServiceConfig, Section> & {
   /** Every id that was written, also those of unknown type. */
   readonly configured: Readonly<Record<Section, ReadonlySet<string>>>
@@ -195,7 +198,9 @@ function checkService(root: Entry, report: Report): Service | undefined {
   return { parsed: { ...serviceSchema.parse({}), ...rightParts(entry) }, whole: false }
 }
 
-/** What is right in a service section that is wrong elsewhere, so that its mistakes are told in the same run. */
+/**
+ * What is right in a service section that is wrong elsewhere, so that its mistakes are told in the same run.
+ */
 function rightParts(service: Entry): Partial<ParsedService> {
   const unheard = new Report() // Told already.
   const part = (key: string) => find(service, [key]).node

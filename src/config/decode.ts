@@ -1,7 +1,8 @@
 /**
- * One part of the tree through its zod schema. Before a mismatch counts as a mistake, the value is looked at the way
- * the Go collector does: an expanded value gives its text to a string target, null means the default, a string given
- * for a list is split at its commas. What was repaired stays in the tree, so that parsing it again needs no places.
+ * One part of the tree through its zod schema. Before a mismatch counts as a mistake, the value is looked at
+ * the way the Go collector does: an expanded value gives its text to a string target, null means the default,
+ * a string given for a list is split at its commas. What was repaired stays in the tree, so that parsing it
+ * again needs no places.
  */
 import type { z } from 'zod'
 import { explain, type Issue, NO_WORDS } from './messages.ts'
@@ -44,7 +45,10 @@ export function decode<T>(schema: z.ZodType<T>, entry: Entry, path: Path, report
   return undefined
 }
 
-/** Keys that had nothing behind them and were taken away, by path: what is missing is still told in their place. */
+/**
+ * Keys that had nothing behind them and were taken away, by path: what is missing is still told in their
+ * place.
+ */
 type Emptied = Map<string, Place>
 
 type Parsed<T> = { success: true; data: T } | { success: false; issues: readonly Issue[] }
@@ -121,7 +125,8 @@ function repairValue(root: Entry, path: Path, wanted: ReadonlySet<string>, empti
   if (!node) return false
   if (node.kind === 'scalar' && node.broken) return false
   const isString = node.kind === 'scalar' && typeof node.value === 'string'
-  // An unset variable is the empty string to a string, and the default to a duration, which may be a number, too.
+  // An unset variable is the empty string to a string, and the default to a duration, which may be a number,
+  // too.
   const unset = isNull(node) && wanted.size > 1
   if (wanted.has('string') && !unset && node.text !== undefined && !isString) {
     const { place, text } = node
@@ -140,7 +145,9 @@ function repairValue(root: Entry, path: Path, wanted: ReadonlySet<string>, empti
   return false
 }
 
-/** `batch:` and `grpc:` with nothing behind mean all defaults; any other key with nothing means its default. */
+/**
+ * `batch:` and `grpc:` with nothing behind mean all defaults; any other key with nothing means its default.
+ */
 function repairNull(root: Entry, path: Path, wanted: ReadonlySet<string>, emptied: Emptied): boolean {
   const { keyPlace } = find(root, path)
   if (wanted.has('object') || wanted.has('record') || path.length === 0) {
@@ -162,7 +169,8 @@ function warnOfHarmless(schema: z.ZodType, entry: Entry, plain: unknown, base: P
     for (const step of steps) {
       const below = options.flatMap((option) => children(option, step))
       const meta = below.map(metaOf)
-      const child: unknown = (value as Record<string | number, unknown>)[step] // Own key, from the loop above.
+      // An own key of the value, from the line above.
+      const child: unknown = (value as Record<string | number, unknown>)[step]
       if (meta.length > 0 && meta.every((one) => one.status === 'harmless')) {
         const full = [...path, step]
         report.warn(find(entry, full).keyPlace, [...base, ...full], `ignored: ${meta[0]?.why ?? 'no effect'}`)

@@ -2,7 +2,8 @@
  * `${env:X}`, `${X}`, `${env:X:-default}`, `${file:path}` and `${yaml:text}` in string values, after merging.
  *
  * - The innermost expression goes first, and what it gives is looked at again.
- * - A value that is one expression takes the YAML type of the content and remembers the text; inside a longer string
+ * - A value that is one expression takes the YAML type of the content and remembers the text; inside a longer
+ * string
  *   the text is inserted, and a map or list there is an error.
  * - An expression with an odd number of `$` before it is literal; at the end `$$` becomes `$`.
  */

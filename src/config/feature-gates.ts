@@ -1,6 +1,7 @@
 /**
- * `--feature-gates=a,+b,-c`: start scripts of other collectors name gates. Weir has none to switch: the table says for
- * each known gate what is the case here. Asking for what is the case is fine; anything else is a warning, never an error.
+ * `--feature-gates=a,+b,-c`: start scripts of other collectors name gates. Weir has none to switch: the table
+ * says for each known gate what is the case here. Asking for what is the case is fine; anything else is a
+ * warning, never an error.
  */
 import type { ConfigProblem } from '../errors.ts'
 import { hint } from './nearest.ts'

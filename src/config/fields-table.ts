@@ -1,6 +1,6 @@
 /**
- * The table of every field of every component, read off the schemas: does it work, is it harmless to ignore, is it
- * refused. `weir fields` prints it, docs/fields.md holds it, and a test proves that current.
+ * The table of every field of every component, read off the schemas: does it work, is it harmless to ignore,
+ * is it refused. `weir fields` prints it, docs/fields.md holds it, and a test proves that current.
  */
 import type { z } from 'zod'
 import type { AnyDefinition, Registry } from '../component/define.ts'
@@ -107,8 +107,9 @@ export function fieldsDocument(registry: Registry): string {
     '',
     'Generated from the schemas by `weir fields`; do not edit.',
     '',
-    'A field **works**, is **harmless** to ignore (accepted with one warning that says why), or is **refused** by name',
-    'because ignoring it would change what happens to data. Any other key is an error that names the nearest valid one.',
+    'A field **works**, is **harmless** to ignore (accepted with one warning that says why), or is **refused**',
+    'by name because ignoring it would change what happens to data. Any other key is an error that names the',
+    'nearest valid one.',
     '',
     '## service',
     '',

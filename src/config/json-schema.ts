@@ -1,6 +1,7 @@
 /**
- * JSON Schema of a whole configuration, for editors: every component under `type` and `type/name`, with defaults and
- * descriptions. Refused fields are left out; where a number or a switch is expected, an expression `${...}` will do.
+ * JSON Schema of a whole configuration, for editors: every component under `type` and `type/name`, with
+ * defaults and descriptions. Refused fields are left out; where a number or a switch is expected, an
+ * expression `${...}` will do.
  */
 import { z } from 'zod'
 import type { AnyDefinition, Registry } from '../component/define.ts'
@@ -70,8 +71,10 @@ function convert(schema: z.ZodType): Json {
     unrepresentable: 'any',
     reused: 'inline',
     override: ({ zodSchema, jsonSchema }) => {
-      // A duration's default is in milliseconds, after its transform: said in the words that a user would write.
-      const field = zodSchema as unknown as z.ZodType // The same objects, typed for another entry point of zod.
+      // A duration's default is in milliseconds, after its transform: said in the words that a user would
+      // write.
+      // The same object, typed for another entry point of zod.
+      const field = zodSchema as unknown as z.ZodType
       const fallback = metaOf(field)['title'] === 'duration' ? defaultOf(field) : undefined
       if (typeof fallback === 'number') jsonSchema.default = formatDuration(fallback)
     },

@@ -12,7 +12,9 @@ export interface Claim {
   readonly transport?: ListenerClaim['transport']
 }
 
-/** Tells of every claim that is no address, or meets an earlier one. Port 0 takes a free port and meets none. */
+/**
+ * Tells of every claim that is no address, or meets an earlier one. Port 0 takes a free port and meets none.
+ */
 export function checkListeners(claims: readonly Claim[], error: (path: Path, message: string) => void): void {
   const taken = new Map<string, { claim: Claim; host: string }[]>()
   for (const claim of claims) {

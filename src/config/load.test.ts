@@ -1,4 +1,4 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: expressions of the configuration, not of JavaScript.
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the configuration's expressions.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -157,7 +157,7 @@ describe('expansion', () => {
     expect(await tree([file('k.yaml', '"${env:PLAIN}": 1')], env)).toEqual({ '${env:PLAIN}': 1 })
   })
 
-  test('file: brings in maps whose problems point into that file, and text without its last line break', async () => {
+  test('file: brings in maps with their places, and text without its last line break', async () => {
     const batch = file('batch.yaml', 'timeout: 1s\nsend_batch_sise: 10\n')
     const token = file('token', 's3cr3t\n')
     const base = `${BASE}processors: {batch: "\${file:${batch}}"}`

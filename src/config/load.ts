@@ -1,6 +1,6 @@
 /**
- * From `--config` and `--set` to a checked configuration: read, merge, expand, check. Everything that is wrong is
- * thrown together as one ConfigError, in the order of the sources and their lines.
+ * From `--config` and `--set` to a checked configuration: read, merge, expand, check. Everything that is
+ * wrong is thrown together as one ConfigError, in the order of the sources and their lines.
  */
 import type { Registry } from '../component/define.ts'
 import type { ConfigProblem } from '../errors.ts'

@@ -1,5 +1,6 @@
 /**
- * Several sources become one: maps are merged deeply, scalars and lists of a later source replace, null replaces, too.
+ * Several sources become one: maps are merged deeply, scalars and lists of a later source replace, null
+ * replaces, too.
  */
 import type { ConfigNode, Entry } from './node.ts'
 

@@ -1,5 +1,6 @@
 /**
- * zod's issues in plain English. The words of a schema (`error: '...'`) are kept; only the library's own are replaced.
+ * zod's issues in plain English. The words of a schema (`error: '...'`) are kept; only the library's own are
+ * replaced.
  */
 import type { z } from 'zod'
 import { hint, nearest } from './nearest.ts'
@@ -41,9 +42,7 @@ export function explain(issue: Issue, schema: z.ZodType, root: Entry, base: Path
     case 'too_big':
       return at(limit(issue) + (issue.origin === 'number' || issue.origin === 'int' ? got : ''))
     case 'invalid_format':
-      return at(
-        `is not a valid ${issue.format === 'regex' ? `value: it has to match ${issue.pattern}` : issue.format}`,
-      )
+      return at(issue.format === 'regex' ? `has to match ${issue.pattern}` : `is not a valid ${issue.format}`)
     case 'not_multiple_of':
       return at(`must be a multiple of ${issue.divisor}${got}`)
     case 'invalid_key':
@@ -129,7 +128,10 @@ function shortWords(issue: Issue): string {
   return 'it is not one of the known ones'
 }
 
-/** Speaks for the alternative that the value comes nearest to; when none accepts even its type, for all of them. */
+/**
+ * Speaks for the alternative that the value comes nearest to; when none accepts even its type, for all of
+ * them.
+ */
 function union(
   issue: z.core.$ZodIssueInvalidUnion,
   schema: z.ZodType,

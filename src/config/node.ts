@@ -16,7 +16,9 @@ export interface ScalarNode {
   readonly kind: 'scalar'
   readonly place: Place
   readonly value: string | number | boolean | null
-  /** Set when the whole value came from one expression: its content as text, for targets that want a string. */
+  /**
+   * Set when the whole value came from one expression: its content as text, for targets that want a string.
+   */
   readonly text?: string | undefined
   /** The value could not be made; the problem is reported, and nothing else is said about it. */
   readonly broken?: boolean | undefined

@@ -1,8 +1,10 @@
 /**
- * YAML text to a tree with places. Hostile text costs little: size, tokens, depth and the number of nodes (aliases
- * counted each time they are used) have limits, and duplicate keys are found without comparing each with all.
+ * YAML text to a tree with places. Hostile text costs little: size, tokens, depth and the number of nodes
+ * (aliases counted each time they are used) have limits, and duplicate keys are found without comparing each
+ * with all.
  *
- * Scalars resolve as the Go collector's parser does: YAML 1.2 core, plus octal `0777` and `1_000`; merge keys work.
+ * Scalars resolve as the Go collector's parser does: YAML 1.2 core, plus octal `0777` and `1_000`; merge keys
+ * work.
  */
 import {
   type Alias,
@@ -236,7 +238,8 @@ function goNumber(source: string): number | undefined {
 }
 
 function offsetOf(node: unknown): number {
-  const range = (node as { range?: readonly number[] | null } | null)?.range // Every node of the library may have one.
+  // Every node of the library may have one.
+  const range = (node as { range?: readonly number[] | null } | null)?.range
   return range?.[0] ?? 0
 }
 

@@ -1,6 +1,6 @@
 /**
- * What pipelines refer to: every reference resolves, every component takes the signal, connectors join pipelines at
- * both ends, and no way leads through connectors back to where it began.
+ * What pipelines refer to: every reference resolves, every component takes the signal, connectors join
+ * pipelines at both ends, and no way leads through connectors back to where it began.
  */
 import { SIGNALS, type Signal } from '../otlp/batch.ts'
 import type { Sections } from './check.ts'
@@ -178,7 +178,9 @@ function unjoined({ config, path }: Checked, role: Role, id: string, other: stri
   error([...path, role, index], `connector "${id}" does not connect ${config.signal} ${other}`)
 }
 
-/** A cycle as `a -> (connector) -> b -> (connector) -> a`; undefined when there is none. Iterative: any size. */
+/**
+ * A cycle as `a -> (connector) -> b -> (connector) -> a`; undefined when there is none. Iterative: any size.
+ */
 function findCycle(
   edges: ReadonlyMap<string, readonly { connector: string; to: string }[]>,
 ): string | undefined {

@@ -18,7 +18,10 @@ export function format(value: unknown, as: Format): string {
     : stringify(value, { lineWidth: 0, aliasDuplicateObjects: false })
 }
 
-/** The tree without its secrets. A component of unknown type has no schema to say what is secret: it is hidden whole. */
+/**
+ * The tree without its secrets. A component of unknown type has no schema to say what is secret: it is hidden
+ * whole.
+ */
 export function redactTree(tree: unknown, registry: Registry): unknown {
   if (!isMap(tree)) return REDACTED
   return Object.fromEntries(

@@ -1,6 +1,7 @@
 /**
- * A configuration that can be shown: secrets become `[redacted]`. What is secret is said by the schema (`secret()`), by
- * the name of a key (`password`, `token`), and for header maps by what they are: every value of them is hidden.
+ * A configuration that can be shown: secrets become `[redacted]`. What is secret is said by the schema
+ * (`secret()`), by the name of a key (`password`, `token`), and for header maps by what they are: every value
+ * of them is hidden.
  */
 import type { z } from 'zod'
 import { children, metaOf } from './schema-walk.ts'
@@ -8,8 +9,21 @@ import { children, metaOf } from './schema-walk.ts'
 export const REDACTED = '[redacted]'
 
 /** Words that end the name of a secret, or are all of it. */
-const SECRET_NAME =
-  /(^|[_.\-/ ])(password|passwd|passphrase|pass|secret|token|bearer|api[_-]?key|access[_-]?key|private[_-]?key|license[_-]?key|credentials|authorization|cookie|htpasswd|key_pem)$/i
+const SECRET_WORDS = [
+  ...[
+    'password',
+    'passwd',
+    'passphrase',
+    'pass',
+    'secret',
+    'token',
+    'bearer',
+    'credentials',
+    'authorization',
+  ],
+  ...['cookie', 'htpasswd', 'key_pem', 'api[_-]?key', 'access[_-]?key', 'private[_-]?key', 'license[_-]?key'],
+]
+const SECRET_NAME = new RegExp(`(^|[_.\\-/ ])(${SECRET_WORDS.join('|')})$`, 'i')
 const HEADER_MAP = /^(headers|metadata|extra_headers|http_headers|proxy_headers|endpoint_params)$/i
 /** Names that look like one and hold the name of a file. */
 const NOT_SECRET = /(_file|_path|filename)$/i

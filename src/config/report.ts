@@ -1,5 +1,6 @@
 /**
- * Collects what is wrong and what deserves a warning, each with its place, so that all of it is told together.
+ * Collects what is wrong and what deserves a warning, each with its place, so that all of it is told
+ * together.
  */
 import { ConfigError, type ConfigProblem } from '../errors.ts'
 import { formatPath, type Path, type Place } from './node.ts'
@@ -27,7 +28,8 @@ export class Report {
 
   #add(list: ConfigProblem[], place: Place, path: Path, message: string): void {
     const problem = { ...place, path: formatPath(path), message: onOneLine(message) }
-    const identity = `${list === this.problems}\0${place.file}\0${place.line}\0${place.column}\0${problem.path}\0${message}`
+    const { file, line, column } = place
+    const identity = [list === this.problems, file, line, column, problem.path, message].join('\0')
     if (this.#seen.has(identity)) return
     if (list.length >= MAX_PROBLEMS) {
       this.#left++

@@ -1,6 +1,6 @@
 /**
- * Looks inside zod schemas: what a wrapper holds, which keys an object has, what a field says about itself. Everything
- * that reads schemas (warnings, redaction, the table of fields, did-you-mean) goes through here.
+ * Looks inside zod schemas: what a wrapper holds, which keys an object has, what a field says about itself.
+ * Everything that reads schemas (warnings, redaction, the table of fields, did-you-mean) goes through here.
  */
 import { z } from 'zod'
 import type { FieldMeta } from './fields.ts'

@@ -1,6 +1,7 @@
 /**
- * Where configuration text comes from: `file:` (or a plain path), `env:NAME`, `env:NAME:-default` and `yaml:`. The same
- * providers serve `--config` and `${...}`. Reading is bounded, so a device or a pipe without end cannot fill the memory.
+ * Where configuration text comes from: `file:` (or a plain path), `env:NAME`, `env:NAME:-default` and
+ * `yaml:`. The same providers serve `--config` and `${...}`. Reading is bounded, so a device or a pipe
+ * without end cannot fill the memory.
  */
 import { open } from 'node:fs/promises'
 import { type ConfigNode, type Entry, emptyMap, MAX_DEPTH, type Place } from './node.ts'

@@ -1,6 +1,7 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: expressions of the configuration, not of JavaScript.
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the configuration's expressions.
 /**
- * The loader against random text: it loads or throws a ConfigError with a place, and nothing else ever comes out.
+ * The loader against random text: it loads or throws a ConfigError with a place, and nothing else ever comes
+ * out.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

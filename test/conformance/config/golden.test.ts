@@ -1,7 +1,7 @@
 /**
- * Golden configurations: YAML, a line of dashes, and what `weir validate` says about it, or `ok`. A comment line
- * `# env NAME=value` or `# set key=value` in the input is given to the loader as well. The components are those of
- * registry.ts, which never change, or with `# built-in components` those that ship.
+ * Golden configurations: YAML, a line of dashes, and what `weir validate` says about it, or `ok`. A comment
+ * line `# env NAME=value` or `# set key=value` in the input is given to the loader as well. The components
+ * are those of registry.ts, which never change, or with `# built-in components` those that ship.
  *
  * `UPDATE_GOLDEN=1` writes what is printed now; the difference is then read by a person.
  */

@@ -1,4 +1,7 @@
-/** A small registry for tests of the configuration: every kind, every way a field can be, and nothing that runs. */
+/**
+ * A small registry for tests of the configuration: every kind, every way a field can be, and nothing that
+ * runs.
+ */
 import { z } from 'zod'
 import {
   defineConnector,
