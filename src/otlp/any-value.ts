@@ -168,7 +168,7 @@ function toJs(bytes: Uint8Array, kind: number, start: number, end: number, depth
     case ANY_VALUE.doubleValue:
       return readDouble(bytes, start)
     case ANY_VALUE.bytesValue:
-      return bytes.slice(start, end)
+      return new Uint8Array(bytes.subarray(start, end)) // A copy: slice() of a Buffer is none.
     case ANY_VALUE.arrayValue:
       return arrayToJs(bytes, start, end, depth)
     case ANY_VALUE.kvlistValue:
