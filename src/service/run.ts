@@ -37,12 +37,13 @@ export async function runService(options: RunOptions): Promise<number> {
     await service.shutdown(1000)
     return 2
   }
-  // The ready line is a contract: it is written whatever the level.
+  const stopped = untilStopped(service, options, logger)
+  // The ready line is a contract: it is written whatever the level, and after it signals are answered.
   createLogger({ ...logs, level: logs.level === 'debug' ? 'debug' : 'info' }).info('weir is ready', {
     listeners: service.listeners(),
-    shards: loaded.config.service.shards ?? service.shards,
+    shards: service.shards,
   })
-  return await untilStopped(service, options, logger)
+  return await stopped
 }
 
 function untilStopped(service: Service, options: RunOptions, logger: Logger): Promise<number> {
