@@ -73,3 +73,319 @@ test('always_sample keeps everything, and shutdown decides at once', async () =>
   expect(tail.meter.read(`${P}spans_on_memory`)).toBe(0)
   await expect(tail.consume(request(ok('c')))).rejects.toThrow('stopping')
 })
+
+test('num_traces pushes out the oldest trace, decided or not, and counts it', async () => {
+  await using tail = await started({ num_traces: 2, policies: [everything] })
+  await tail.consume(request(ok('a'), ok('a'), ok('b')))
+  await tail.consume(request(ok('c'))) // a goes, with two spans.
+  await tail.clock.advance(4000)
+  expect(keptTraces(tail.sink.take())).toEqual(['b', 'c'])
+  expect(tail.meter.read(`${P}sampling_trace_dropped_too_early`)).toBe(1)
+  expect(tail.meter.read(`${P}dropped_spans`, { reason: 'num_traces' })).toBe(2)
+  expect(tail.meter.read(`${P}sampling_traces_on_memory`)).toBe(2) // Decided ones stay.
+  await tail.consume(request(ok('b'), ok('d'), ok('b'))) // b is late and known, then pushed out by d, then new.
+  expect(spansByTrace(tail.sink.take())).toEqual(new Map([['b', 1]]))
+  await tail.clock.advance(4000)
+  expect(spansByTrace(tail.sink.take())).toEqual(
+    new Map([
+      ['d', 1],
+      ['b', 1],
+    ]),
+  )
+  expect(tail.meter.read(`${P}sampling_trace_dropped_too_early`)).toBe(1)
+})
+
+test('late spans follow the decision that is still in the table', async () => {
+  const dropping = { name: 'no', type: 'drop', drop: { drop_sub_policy: [flagged] } }
+  await using tail = await started({ policies: [errors, dropping] })
+  await tail.consume(request(bad('a'), ok('b'), bad('c', { flags: 1 })))
+  await tail.clock.advance(3000)
+  expect(keptTraces(tail.sink.take())).toEqual(['a'])
+  await tail.clock.advance(5000)
+  await tail.consume(request(ok('a'), bad('b'), bad('c')))
+  expect(spansByTrace(tail.sink.take())).toEqual(new Map([['a', 1]]))
+  expect(tail.meter.read(`${P}sampling_late_span_age`)).toBe(3)
+  expect(tail.meter.read(`${P}sampling_late_span_age_sum`)).toBe(15)
+  expect(tail.meter.read(`${P}global_count_traces_sampled`, { decision: 'dropped', sampled: 'false' })).toBe(
+    1,
+  )
+})
+const flagged = { name: 'flagged', type: 'trace_flags' }
+
+test('decision caches free the entry at once and answer for late spans', async () => {
+  const decision_cache = { sampled_cache_size: 10, non_sampled_cache_size: 10 }
+  await using tail = await started({ decision_cache, num_traces: 2 })
+  await tail.consume(request(bad('a'), ok('b')))
+  await tail.clock.advance(3000)
+  expect(keptTraces(tail.sink.take())).toEqual(['a'])
+  expect(tail.meter.read(`${P}sampling_traces_on_memory`)).toBe(0)
+  await tail.consume(request(ok('a'), bad('b'), ok('a')))
+  expect(spansByTrace(tail.sink.take())).toEqual(new Map([['a', 2]]))
+  await tail.clock.advance(1000)
+  const early = (sampled: string) => tail.meter.read(`${P}early_releases_from_cache_decision`, { sampled })
+  expect([early('true'), early('false')]).toEqual([2, 1])
+  expect(tail.meter.read(`${P}new_trace_id_received`)).toBe(2)
+})
+
+test('a forgotten trace is a new trace', async () => {
+  const decision_cache = { sampled_cache_size: 1, non_sampled_cache_size: 1 }
+  await using tail = await started({ decision_cache })
+  await tail.consume(request(ok('a'), ok('b')))
+  await tail.clock.advance(3000)
+  await tail.consume(request(bad('a'), bad('b'))) // b is the last decided: discarded. a waits again.
+  await tail.clock.advance(3000)
+  expect(keptTraces(tail.sink.take())).toEqual(['a'])
+})
+
+test('the root span brings the decision forward, never back', async () => {
+  await using tail = await started({
+    decision_wait: '10s',
+    decision_wait_after_root_received: '1s',
+    policies: [everything],
+  })
+  await tail.consume(request(ok('a'), ok('b')))
+  await tail.clock.advance(2500)
+  await tail.consume(request(ok('a', { root: true })))
+  await tail.clock.advance(1400)
+  expect(tail.sink.batches).toEqual([])
+  await tail.clock.advance(200)
+  expect(keptTraces(tail.sink.take())).toEqual(['a'])
+  await tail.clock.advance(6800) // 10.9 s
+  expect(keptTraces(tail.sink.take())).toEqual([])
+  await tail.consume(request(ok('b', { root: true })))
+  await tail.clock.advance(100)
+  expect(keptTraces(tail.sink.take())).toEqual(['b'])
+})
+
+test('a trace above maximum_trace_size_bytes is not sampled, at once', async () => {
+  await using tail = await started({ maximum_trace_size_bytes: 1000, policies: [everything] })
+  await tail.consume(request(ok('a', { name: 'x'.repeat(600) }), ok('b')))
+  await tail.consume(request(ok('a', { name: 'x'.repeat(600) }), ok('a')))
+  expect(tail.meter.read(`${P}traces_dropped_too_large`)).toBe(1)
+  await tail.clock.advance(3000)
+  expect(keptTraces(tail.sink.take())).toEqual(['b'])
+  expect(tail.meter.read(`${P}sampled_out_spans`)).toBe(3)
+})
+
+test('block_on_overflow holds callers until there is room', async () => {
+  await using tail = await started({ block_on_overflow: true, num_traces: 2, policies: [everything] })
+  const taken: string[] = []
+  const send = (name: string, ...spans: TestSpan[]) =>
+    tail.consume(request(...spans)).then(() => taken.push(name))
+  void send('first', ok('a'), ok('b'), ok('c'), ok('d'))
+  void send('second', ok('e'))
+  await tail.clock.advance(2000)
+  expect(taken).toEqual([])
+  await tail.clock.advance(1000) // a and b are decided and make room.
+  expect(taken).toEqual(['first'])
+  await tail.clock.advance(3000)
+  expect(taken).toEqual(['first', 'second'])
+  await tail.clock.advance(4000)
+  expect(keptTraces(tail.sink.take())).toEqual(['a', 'b', 'c', 'd', 'e'])
+  expect(tail.meter.read(`${P}sampling_trace_dropped_too_early`)).toBe(0)
+})
+
+test('shutdown tells callers that wait to come back', async () => {
+  const tail = await started({ block_on_overflow: true, num_traces: 1 })
+  const held = tail.consume(request(ok('a'), ok('b')))
+  const refused = expect(held).rejects.toThrow('stopping')
+  await tail[Symbol.asyncDispose]()
+  await refused
+})
+
+test('drop_pending_traces_on_shutdown discards what is undecided and counts it', async () => {
+  const tail = await started({ drop_pending_traces_on_shutdown: true, policies: [everything] })
+  await tail.consume(request(ok('a'), ok('b')))
+  await tail[Symbol.asyncDispose]()
+  await tail[Symbol.asyncDispose]()
+  expect(tail.sink.batches).toEqual([])
+  expect(tail.meter.read(`${P}dropped_spans`, { reason: 'shutdown' })).toBe(2)
+  expect(tail.host.budget('num_traces', 1).used()).toBe(0)
+})
+
+test('shutdown gives up at the deadline and counts what is lost', async () => {
+  const next = { consume: () => new Promise<void>(() => {}) } // Never takes anything.
+  const tail = await started({ policies: [everything] }, { next })
+  for (let index = 1; index <= 300; index++)
+    await tail.consume(request(ok(index.toString(16), { name: 'x'.repeat(20_000) })))
+  await tail.processor.shutdown?.(AbortSignal.timeout(50))
+  // Some chunks are in flight: their spans are with the next stage. Everything else is counted.
+  const lost = tail.meter.read(`${P}dropped_spans`, { reason: 'shutdown' })
+  expect(lost).toBeGreaterThan(100)
+  expect(tail.meter.read(`${P}spans_on_memory`)).toBe(0)
+})
+
+test('while the next stage is slow, decisions wait, and go on afterwards', async () => {
+  const release: (() => void)[] = []
+  let spans = 0
+  const next = {
+    consume(batch: { itemCount: number }) {
+      spans += batch.itemCount
+      return new Promise<void>((resolve) => release.push(resolve))
+    },
+  }
+  const tail = await started({ policies: [everything] }, { next })
+  for (let index = 1; index <= 2000; index++)
+    await tail.consume(request(ok(index.toString(16), { name: 'x'.repeat(20_000) })))
+  await tail.clock.advance(4000)
+  const before = spans
+  expect(before).toBeLessThan(2000)
+  expect(release.length).toBe(8)
+  while (spans < 2000) {
+    for (const done of release.splice(0)) done()
+    await tail.clock.advance(10)
+  }
+  for (const done of release.splice(0)) done()
+  await tail[Symbol.asyncDispose]()
+  expect(spans).toBe(2000)
+  expect(tail.meter.read(`${P}kept_spans`)).toBe(2000)
+})
+
+test('what the next stage refuses is dropped and counted', async () => {
+  await using tail = await started({ policies: [everything] })
+  tail.sink.fail = () => new Error('no')
+  await tail.consume(request(ok('a'), ok('b')))
+  await tail.clock.advance(3000)
+  expect(tail.meter.read(`${P}dropped_spans`, { reason: 'downstream' })).toBe(2)
+  expect(tail.meter.read(`${P}kept_spans`)).toBe(0)
+})
+
+test('a very large trace goes out in several chunks, whole', async () => {
+  await using tail = await started({ policies: [everything] })
+  const many = Array.from({ length: 5000 }, () => ok('a', { name: 'x'.repeat(300) }))
+  for (let part = 0; part < 3; part++) await tail.consume(request(...many))
+  await tail.consume(request(ok('b', { name: 'y'.repeat(1_500_000) }))) // Larger than a slab.
+  await tail.clock.advance(3000)
+  const batches = tail.sink.take()
+  expect(Math.max(...batches.map((batch) => batch.byteLength))).toBeLessThan(1_700_000)
+  expect(spansByTrace(batches)).toEqual(
+    new Map([
+      ['a', 15_000],
+      ['b', 1],
+    ]),
+  )
+})
+
+test('span-ingest decides as spans arrive', async () => {
+  await using tail = await started({ sampling_strategy: 'span-ingest' })
+  await tail.consume(request(ok('a'), ok('b')))
+  expect(tail.sink.batches).toEqual([])
+  await tail.consume(request(bad('a'), ok('b'))) // The spans that waited go along.
+  expect(spansByTrace(tail.sink.take())).toEqual(new Map([['a', 2]]))
+  await tail.consume(request(ok('a')))
+  expect(spansByTrace(tail.sink.take())).toEqual(new Map([['a', 1]]))
+  await tail.clock.advance(3000)
+  expect(tail.sink.batches).toEqual([])
+  expect(
+    tail.meter.read(`${P}global_count_traces_sampled`, { decision: 'not_sampled', sampled: 'false' }),
+  ).toBe(1)
+  expect(tail.meter.read(`${P}sampled_out_spans`)).toBe(2)
+  await tail.consume(request(bad('b'))) // Its wait was over: it is new.
+  expect(keptTraces(tail.sink.take())).toEqual(['b'])
+})
+
+test('span-ingest: counts are those of the trace, a drop policy that may still match blocks', async () => {
+  const dropping = { name: 'no', type: 'drop', drop: { drop_sub_policy: [flagged] } }
+  const three = { name: 'three', type: 'span_count', span_count: { min_spans: 3 } }
+  await using tail = await started({ sampling_strategy: 'span-ingest', policies: [three] })
+  await tail.consume(request(ok('a'), ok('a'), ok('b')))
+  await tail.consume(request(ok('a'), ok('b')))
+  expect(spansByTrace(tail.sink.take())).toEqual(new Map([['a', 3]]))
+  await using blocked = await started({ sampling_strategy: 'span-ingest', policies: [everything, dropping] })
+  await blocked.consume(request(ok('a'), ok('b', { flags: 1 })))
+  await blocked.clock.advance(3000)
+  expect(blocked.sink.batches).toEqual([])
+  const read = (decision: string) =>
+    blocked.meter.read(`${P}global_count_traces_sampled`, { decision, sampled: 'false' })
+  expect([read('dropped'), read('not_sampled')]).toEqual([1, 1])
+})
+
+test('a rate limits spans by a token bucket that starts full', async () => {
+  const limited = { name: 'rate', type: 'rate_limiting', rate_limiting: { spans_per_second: 2 } }
+  await using tail = await started({ policies: [limited] })
+  await tail.consume(request(ok('a'), ok('b'), ok('b'), ok('c'), ok('d'), ok('d')))
+  await tail.clock.advance(3000) // 4 tokens: a takes 1, b 2, c 1; none is left for d.
+  expect(keptTraces(tail.sink.take())).toEqual(['a', 'b', 'c'])
+  await tail.consume(request(ok('e'), ok('e'), ok('e'), ok('e'), ok('e'), ok('f')))
+  await tail.clock.advance(3000) // Full again, but e is above the burst.
+  expect(keptTraces(tail.sink.take())).toEqual(['f'])
+})
+
+test('bytes_limiting admits traces by their encoded size', async () => {
+  const limited = { name: 'rate', type: 'bytes_limiting', bytes_limiting: { bytes_per_second: 1000 } }
+  await using tail = await started({ policies: [limited] })
+  await tail.consume(
+    request(ok('a', { name: 'x'.repeat(1500) }), ok('b', { name: 'x'.repeat(1500) }), ok('c')),
+  )
+  await tail.clock.advance(3000)
+  expect(keptTraces(tail.sink.take())).toEqual(['a', 'c'])
+})
+
+test('rate limiters spend tokens on traces that others keep, unless sample_on_first_match', async () => {
+  const limited = {
+    name: 'rate',
+    type: 'rate_limiting',
+    rate_limiting: { spans_per_second: 1, burst_capacity: 1 },
+  }
+  for (const first of [false, true]) {
+    await using tail = await started({ policies: [errors, limited], sample_on_first_match: first })
+    await tail.consume(request(bad('a'), ok('b')))
+    await tail.clock.advance(3000)
+    expect(keptTraces(tail.sink.take())).toEqual(first ? ['a', 'b'] : ['a'])
+  }
+})
+
+test('composite: the first sub-policy that samples decides within its share of the clock second', async () => {
+  const composite = {
+    max_total_spans_per_second: 10,
+    policy_order: ['rest', 'errors'],
+    composite_sub_policy: [errors, { name: 'rest', type: 'always_sample' }],
+    rate_allocation: [{ policy: 'errors', percent: 30 }],
+  }
+  await using tail = await started({ policies: [{ name: 'c', type: 'composite', composite }] })
+  // errors has 3 spans a second, the rest (10 / 2 subs) 5. A rejected trace spends nothing.
+  const spans = [bad('a'), bad('a'), bad('b'), bad('b'), bad('c'), bad('d'), ok('e'), ok('e'), ok('e')]
+  await tail.consume(request(...spans, ok('f'), ok('f'), ok('f'), ok('a1'), ok('a2'), ok('a3')))
+  await tail.clock.advance(3000)
+  expect(keptTraces(tail.sink.take())).toEqual(['a', 'a1', 'a2', 'c', 'e'])
+  await tail.clock.advance(500)
+  await tail.consume(request(bad('b1')))
+  await tail.clock.advance(3000) // Another second: the counters start anew.
+  expect(keptTraces(tail.sink.take())).toEqual(['b1'])
+})
+
+test('latency with an upper bound goes through spans in their order', async () => {
+  const between = { name: 'l', type: 'latency', latency: { threshold_ms: 100, upper_threshold_ms: 200 } }
+  await using tail = await started({ policies: [between] })
+  const span = (trace: string, startMs: number, endMs: number) => ok(trace, { startMs, endMs })
+  await tail.consume(
+    request(
+      ...[span('a', 0, 150), span('a', 0, 900)], // 150 ms is seen first: sampled.
+      ...[span('b', 0, 900), span('b', 0, 150)], // Above the bound from the first span on.
+      ...[span('c', 0, 100.999)], // 100 whole ms are not above the threshold.
+      ...[span('d', 0, 101)],
+      ...[span('e', 0, 200.999)], // 200 whole ms are within.
+      ...[span('f', 0, 201)],
+    ),
+  )
+  await tail.clock.advance(3000)
+  expect(keptTraces(tail.sink.take())).toEqual(['a', 'd', 'e'])
+})
+
+test('the policy label carries the name of the component', async () => {
+  await using tail = await started({}, { id: 'tail_sampling/mine' })
+  await tail.consume(request(bad('a')))
+  await tail.clock.advance(3000)
+  const labels = { policy: 'mine.errors', sampled: 'true', decision: 'sampled' }
+  expect(tail.meter.read(`${P}count_traces_sampled`, labels)).toBe(1)
+})
+
+test('a jump of the wall clock changes no wait', async () => {
+  await using tail = await started({ policies: [everything] })
+  await tail.consume(request(ok('a')))
+  tail.clock.jumpWall(3_600_000)
+  await tail.clock.advance(1900)
+  expect(tail.sink.batches).toEqual([])
+  await tail.clock.advance(1100)
+  expect(keptTraces(tail.sink.take())).toEqual(['a'])
+})

@@ -59,7 +59,8 @@ export class Staging {
       const from = traces.at(staged)
       const trace = words[from + TRACE]!
       let result = 0
-      if (trace !== 0) {
+      // The trace may be gone by now (Holdings): its staged spans went with it.
+      if (words[from + FIRST_SPAN] !== 0) {
         const to = traces.at(trace)
         words[to + STAGED] = 0
         words[from + SPAN_COUNT]! += words[to + SPAN_COUNT]!
@@ -76,15 +77,5 @@ export class Staging {
       if (result !== 0) decided(trace, result)
     }
     this.#count = 0
-  }
-
-  /** Frees what is staged for a trace that goes away; returns the number of spans. */
-  forget(trace: number): number {
-    const { traces } = this.#store
-    const staged = traces.words[traces.at(trace) + STAGED]!
-    if (staged === 0) return 0
-    traces.words[traces.at(trace) + STAGED] = 0
-    traces.words[traces.at(staged) + TRACE] = 0
-    return this.#store.freeSpans(staged)
   }
 }

@@ -1,0 +1,136 @@
+/**
+ * Decides when traces are due: a tick per second moves on, and the traces of the ring's second are decided in runs of a
+ * few hundred. Between runs other work gets its turn every few milliseconds, and while the next stage is slow nothing is
+ * decided. A run itself is synchronous.
+ */
+import { setImmediate as immediate } from 'node:timers/promises'
+import type { Clock, Timer } from '../../component/clock.ts'
+import type { Logger } from '../../component/logger.ts'
+import { toError } from '../../errors.ts'
+import { type Decider, RUN_TRACES } from './decider.ts'
+import type { Holdings } from './holdings.ts'
+import type { TailTelemetry } from './telemetry.ts'
+import { SPAN_COUNT } from './trace-table.ts'
+
+/** A run ends when its traces have this many spans. */
+const RUN_SPANS = 4096
+/** Spans that a step of compaction looks at. */
+const COMPACT_SPANS = 4096
+/** Decisions let other work happen after this time. */
+const SLICE_MS = 8
+
+export interface RoundsOptions {
+  readonly holdings: Holdings
+  readonly decider: Decider
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly telemetry: TailTelemetry
+  /** Policies are evaluated when traces are due; false with span-ingest, where waiting traces just expire. */
+  readonly evaluates: boolean
+  /** Called after each run: there may be room for new traces. */
+  readonly onRoom: () => void
+}
+
+export class Rounds {
+  readonly #options: RoundsOptions
+  readonly #run = new Int32Array(RUN_TRACES)
+  readonly #startMs: number
+  #timer: Timer | undefined
+  /** The last tick that has come, and the last whose traces are all decided. */
+  #tick = 0
+  #decidedTick = 0
+  #running = false
+  #stopped = false
+
+  constructor(options: RoundsOptions) {
+    this.#options = options
+    this.#startMs = options.clock.monotonicMs()
+  }
+
+  start(): void {
+    this.#timer = this.#options.clock.every(1000, () => this.#onTick())
+  }
+
+  get tick(): number {
+    return this.#tick
+  }
+
+  #onTick(): void {
+    const elapsed = Math.floor((this.#options.clock.monotonicMs() - this.#startMs) / 1000)
+    this.#tick = Math.max(this.#tick + 1, elapsed)
+    this.#options.decider.tick()
+    if (!this.#running) void this.#decideAll()
+  }
+
+  /** Ticks no more. With `ticks`, decides on all that is due within so many ticks, until the deadline. */
+  async stop(ticks: number, deadline: AbortSignal): Promise<void> {
+    this.#timer?.cancel()
+    this.#tick += ticks
+    if (ticks > 0) {
+      if (!this.#running) void this.#decideAll()
+      while (this.#running && !deadline.aborted) await immediate()
+    }
+    this.#stopped = true
+  }
+
+  /** Decides all that is due, in slices. Never rejects. */
+  async #decideAll(): Promise<void> {
+    const { holdings, decider, clock, logger, telemetry } = this.#options
+    this.#running = true
+    const startMs = clock.monotonicMs()
+    try {
+      let sliceMs = startMs
+      while (!this.#stopped && (this.#decideSome() || holdings.store.spans.compact(COMPACT_SPANS))) {
+        if (holdings.outlet.full) await holdings.outlet.room()
+        else if (clock.monotonicMs() - sliceMs < SLICE_MS) continue
+        else await immediate()
+        sliceMs = clock.monotonicMs()
+      }
+      holdings.flush()
+    } catch (error) {
+      logger.error('deciding on traces failed', { error: toError(error).message })
+    }
+    this.#running = false
+    telemetry.tickLatency.record(clock.monotonicMs() - startMs)
+    decider.report()
+    holdings.report()
+    this.#options.onRoom()
+  }
+
+  /** One run of decisions; false when nothing is due. */
+  #decideSome(): boolean {
+    const { holdings, decider } = this.#options
+    if (holdings.partial !== 0) {
+      holdings.sendPartial()
+      return true
+    }
+    const count = this.#gather()
+    if (count === 0) return false
+    if (this.#options.evaluates) {
+      decider.run(holdings.store, this.#run, count)
+      for (let index = 0; index < count; index++) holdings.decided(this.#run[index]!, decider.results[index]!)
+    } else for (let index = 0; index < count; index++) holdings.expire(this.#run[index]!)
+    this.#options.onRoom()
+    return true
+  }
+
+  /** Takes traces that are due off the ring. A trace with very many spans is the last of its run. */
+  #gather(): number {
+    const { store } = this.#options.holdings
+    const { traces } = store
+    let count = 0
+    let spans = 0
+    while (this.#decidedTick < this.#tick) {
+      const trace = store.due(this.#decidedTick + 1)
+      if (trace === 0) {
+        this.#decidedTick++
+        continue
+      }
+      store.unschedule(trace)
+      this.#run[count++] = trace
+      spans += traces.words[traces.at(trace) + SPAN_COUNT]!
+      if (count === RUN_TRACES || spans >= RUN_SPANS) break
+    }
+    return count
+  }
+}
