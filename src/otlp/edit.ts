@@ -14,15 +14,31 @@ import { FieldCursor, LEN, lenFieldLength, WireWriter } from './wire.ts'
  */
 export type ResourceEdit = (bytes: Uint8Array, start: number, end: number, output: WireWriter) => boolean
 
+/** What edits are written into before they are copied to their place. Kept for the next batch unless it grew large. */
+let spareWriter: WireWriter | undefined
+const SPARE_BYTES = 65_536
+
+/** An edit may run another edit inside, so the writer is borrowed, not shared. */
+function borrowWriter(): WireWriter {
+  const writer = spareWriter ?? new WireWriter(1024)
+  spareWriter = undefined
+  return writer
+}
+
+function returnWriter(writer: WireWriter): void {
+  if (writer.capacity <= SPARE_BYTES) spareWriter = writer
+}
+
 /** Rewrites the Resource of every Resource* message. The same batch when nothing changed. */
 export function mapResources(batch: Batch, edit: ResourceEdit): Batch {
-  const written = new WireWriter(512)
+  const written = borrowWriter()
   let changed = false
   const chunks = batch.chunks.map((chunk) => {
     const output = rewriteResources(chunk, edit, written)
     changed ||= output !== chunk
     return output
   })
+  returnWriter(written)
   return changed ? batch.with(chunks, batch.itemCount) : batch
 }
 
@@ -86,6 +102,7 @@ export function mapItems(batch: Batch, edit: ItemEdit): Batch {
     changed ||= output !== chunk
     if (output.length > 0 || output === chunk) chunks.push(output)
   }
+  run.done()
   return changed ? batch.with(chunks, batch.itemCount - run.dropped) : batch
 }
 
@@ -94,11 +111,15 @@ class ItemRun {
   readonly #batch: Batch
   readonly #edit: ItemEdit
   readonly #items = new ItemWalker()
-  readonly #written = new WireWriter(1024)
+  readonly #written = borrowWriter()
 
   constructor(batch: Batch, edit: ItemEdit) {
     this.#batch = batch
     this.#edit = edit
+  }
+
+  done(): void {
+    returnWriter(this.#written)
   }
 
   #judge(): Verdict {

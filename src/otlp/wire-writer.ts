@@ -8,6 +8,8 @@ export const FIXED64 = 1
 export const LEN = 2
 export const FIXED32 = 5
 
+const EMPTY = new Uint8Array(0)
+const SMALLEST = 256
 const utf8 = new TextEncoder()
 const scratch = new DataView(new ArrayBuffer(8))
 
@@ -73,23 +75,30 @@ export function lenFieldLength(number: number, contentLength: number): number {
  * end() moves the content only if the guess was wrong. finish() gives the bytes away; the writer starts anew.
  */
 export class WireWriter {
-  #bytes: Uint8Array
+  #bytes: Uint8Array = EMPTY
+  #firstBytes: number
   #at = 0
   readonly #open: number[] = []
 
-  constructor(sizeBytes = 256) {
-    this.#bytes = Buffer.allocUnsafeSlow(sizeBytes)
+  /** `sizeBytes` is the size that the first buffer gets; it is not made before the first write. */
+  constructor(sizeBytes = SMALLEST) {
+    this.#firstBytes = sizeBytes
   }
 
   get length(): number {
     return this.#at
   }
 
+  /** Bytes that can be held before the buffer grows. */
+  get capacity(): number {
+    return this.#bytes.length
+  }
+
   #reserve(count: number): void {
     const needed = this.#at + count
     if (needed <= this.#bytes.length) return
-    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.#bytes.length * 2))
-    grown.set(this.#bytes.subarray(0, this.#at))
+    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.#bytes.length * 2, this.#firstBytes))
+    if (this.#at > 0) grown.set(this.#bytes.subarray(0, this.#at))
     this.#bytes = grown
   }
 
@@ -262,7 +271,8 @@ export class WireWriter {
   /** Gives the bytes to the caller, who owns them from now on; the writer begins with a new buffer. */
   finish(): Uint8Array {
     const result = this.#bytes.subarray(0, this.#at)
-    this.#bytes = Buffer.allocUnsafeSlow(256)
+    this.#bytes = EMPTY
+    this.#firstBytes = SMALLEST
     this.#at = 0
     return result
   }
