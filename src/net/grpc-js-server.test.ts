@@ -25,20 +25,24 @@ const keepalive = {
 /** Answers with the message it got; records the calls. */
 async function serve(
   options: Partial<GrpcServerOptions> & { handler?: (call: UnaryCall) => Promise<Uint8Array> } = {},
+  messageMs?: number,
 ) {
   const calls: UnaryCall[] = []
   const handler = async (call: UnaryCall) => {
     calls.push(call)
     return options.handler ? options.handler(call) : call.message
   }
-  const server = createGrpcJsServer({
-    handlers: new Map([[PATH, handler]]),
-    toStatus: () => ({ code: GRPC.INTERNAL, message: 'internal error' }),
-    maxMessageBytes: 1000,
-    maxConcurrentStreams: 0,
-    keepalive,
-    ...options,
-  })
+  const server = createGrpcJsServer(
+    {
+      handlers: new Map([[PATH, handler]]),
+      toStatus: () => ({ code: GRPC.INTERNAL, message: 'internal error' }),
+      maxMessageBytes: 1000,
+      maxConcurrentStreams: 0,
+      keepalive,
+      ...options,
+    },
+    messageMs,
+  )
   const listener = net.createServer((socket) => server.accept(socket))
   await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
   const port = (listener.address() as net.AddressInfo).port
@@ -182,6 +186,24 @@ describe('messages', () => {
     expect(calls.length).toBe(0)
     expect((await dial(port)(Buffer.from('x'))).code).toBe(0)
   })
+})
+
+test('a client that trickles a message for too long is cut, one whose call is slow is not', async () => {
+  const { port, server } = await serve(
+    { handler: () => new Promise((resolve) => setTimeout(resolve, 600, Buffer.from('slow'))) },
+    300,
+  )
+  const session = http2.connect(`http://127.0.0.1:${port}`)
+  session.on('error', () => {})
+  const stream = session.request({ ':method': 'POST', ':path': PATH, 'content-type': 'application/grpc' })
+  stream.on('error', () => {})
+  stream.write(frame(Buffer.alloc(1), 0, 900))
+  const timer = setInterval(() => stream.write(Buffer.alloc(1)), 30)
+  const slow = dial(port)(Buffer.from('x'))
+  await new Promise((resolve) => session.on('close', resolve))
+  clearInterval(timer)
+  expect((await slow).message?.toString()).toBe('slow')
+  expect(server.connectionCount).toBe(1)
 })
 
 test('what is not gRPC or not HTTP/2 does no harm', async () => {

@@ -3,8 +3,9 @@
  *
  * The library decodes gzip and deflate messages only. It reads the message encoding inside a private class, so there is no
  * clean place to add zstd or snappy: such a call ends as UNIMPLEMENTED. The server in `http2/` takes them.
- * It also does not tell how long a message was on the wire, joins metadata that is given twice (`a, b`), holds no client to a
- * pace of pings, and lets a client that was refused go on sending for as long as the connection lives.
+ * It also does not tell how long a message was on the wire, joins metadata that is given twice (`a, b`), and holds no client to
+ * a pace of pings. A client that trickles a message for longer than MESSAGE_MS loses its
+ * connection; what one sends on after a refusal is dropped.
  */
 import type { Socket } from 'node:net'
 import * as grpc from '@grpc/grpc-js'
@@ -16,12 +17,15 @@ const SESSION_MEMORY_MB = 64
 const MAX_STREAMS = 10_000
 /** How long a connection that was ended here stays for the peer to end it too. */
 const HALF_OPEN_MS = 500
+/** How long a message may take from the headers of its call to its last byte. */
+const MESSAGE_MS = 300_000
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /** The head of a call, then the call itself: one object per request. */
 class Call implements UnaryCall {
   readonly path: string
   readonly peer: string
+  readonly startedMs = performance.now()
   message: Uint8Array = EMPTY
   deadlineMs: number | undefined
   readonly #source: grpc.Metadata
@@ -58,13 +62,22 @@ const identity = (bytes: Buffer): Buffer => bytes
 const asBuffer = (bytes: Uint8Array): Buffer =>
   Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-export function createGrpcJsServer(options: GrpcServerOptions): GrpcServer {
-  // The library hands the same Metadata object to the interceptor and to the handler.
-  const calls = new WeakMap<grpc.Metadata, Call>()
+/** The calls of one server. */
+class Calls {
+  /** The library hands the same Metadata object to the interceptor and to the handler. */
+  readonly byMetadata = new WeakMap<grpc.Metadata, Call>()
+  /** Those whose message is not there yet, oldest first. */
+  readonly unread = new Set<Call>()
+}
+
+export function createGrpcJsServer(options: GrpcServerOptions, messageMs = MESSAGE_MS): GrpcServer {
+  const calls = new Calls()
   const server = new grpc.Server(serverOptions(options, calls))
   for (const path of options.handlers.keys()) register(server, path, options, calls)
   const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure())
   const sockets = new Set<Socket>()
+  const sweep = setInterval(() => cutSlow(calls, sockets, messageMs), messageMs / 10)
+  sweep.unref()
   let stopping = false
   let onEmpty: (() => void) | undefined
 
@@ -86,6 +99,7 @@ export function createGrpcJsServer(options: GrpcServerOptions): GrpcServer {
     },
     async shutdown(deadline) {
       stopping = true
+      clearInterval(sweep)
       const empty = new Promise<void>((resolve) => {
         onEmpty = resolve
       })
@@ -103,7 +117,19 @@ export function createGrpcJsServer(options: GrpcServerOptions): GrpcServer {
   }
 }
 
-function serverOptions(options: GrpcServerOptions, calls: WeakMap<grpc.Metadata, Call>): grpc.ServerOptions {
+/** Closes the connections on which a message has been under way for too long. */
+function cutSlow(calls: Calls, sockets: Iterable<Socket>, messageMs: number): void {
+  const peers = new Set<string>()
+  for (const call of calls.unread) {
+    if (performance.now() - call.startedMs < messageMs) break
+    peers.add(call.peer)
+  }
+  if (peers.size === 0) return
+  for (const socket of sockets)
+    if (peers.has(`${socket.remoteAddress}:${socket.remotePort}`)) socket.destroy()
+}
+
+function serverOptions(options: GrpcServerOptions, calls: Calls): grpc.ServerOptions {
   const { keepalive } = options
   const result: grpc.ServerOptions = {
     'grpc.max_receive_message_length': options.maxMessageBytes,
@@ -122,14 +148,18 @@ function serverOptions(options: GrpcServerOptions, calls: WeakMap<grpc.Metadata,
 }
 
 /** Asks `admit` when the headers are there. The message is read only after the handler has been told of the call. */
-function admission(options: GrpcServerOptions, calls: WeakMap<grpc.Metadata, Call>): grpc.ServerInterceptor {
-  return (method, call) =>
-    new grpc.ServerInterceptingCall(call, {
+function admission(options: GrpcServerOptions, calls: Calls): grpc.ServerInterceptor {
+  return (method, call) => {
+    let head: Call
+    return new grpc.ServerInterceptingCall(call, {
       start: (next) =>
         next({
+          // Also comes when a call has ended in the ordinary way.
+          onCancel: () => calls.unread.delete(head),
           onReceiveMetadata: (metadata, proceed) => {
-            const head = new Call(method.path, call.getPeer(), call.getHost(), metadata)
-            calls.set(metadata, head)
+            head = new Call(method.path, call.getPeer(), call.getHost(), metadata)
+            calls.byMetadata.set(metadata, head)
+            calls.unread.add(head)
             const decide = (status: GrpcStatus | undefined): void => {
               if (status === undefined) proceed(metadata)
               else call.sendStatus(statusObject(status))
@@ -145,25 +175,22 @@ function admission(options: GrpcServerOptions, calls: WeakMap<grpc.Metadata, Cal
           },
         }),
     })
+  }
 }
 
-function register(
-  server: grpc.Server,
-  path: string,
-  options: GrpcServerOptions,
-  calls: WeakMap<grpc.Metadata, Call>,
-): void {
+function register(server: grpc.Server, path: string, options: GrpcServerOptions, calls: Calls): void {
   const handler = options.handlers.get(path)
   if (handler === undefined) return
   const run = (
     call: grpc.ServerUnaryCall<Buffer, Uint8Array>,
     callback: grpc.sendUnaryData<Uint8Array>,
   ): void => {
-    const request = calls.get(call.metadata)
+    const request = calls.byMetadata.get(call.metadata)
     if (request === undefined) {
       callback({ code: GRPC.INTERNAL, details: 'internal error' })
       return
     }
+    calls.unread.delete(request)
     request.message = call.request
     const deadline = call.getDeadline()
     if (typeof deadline === 'number' && deadline !== Number.POSITIVE_INFINITY)

@@ -15,7 +15,7 @@ function urlPath(fallback: string) {
 
 const grpcFields = z.strictObject({
   ...grpcServerFields('localhost:4317'),
-  /** Which HTTP/2 layer serves the port (docs/receivers.md). */
+  /** Which HTTP/2 layer serves the port. */
   implementation: z.enum(['grpc-js']).default('grpc-js'),
 })
 
