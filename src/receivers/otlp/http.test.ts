@@ -1,5 +1,6 @@
 import http from 'node:http'
 import zlib from 'node:zlib'
+import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
 import { createReceiver, Sink, type TestOptions } from '../../../test/support/create-test.ts'
 import { type HttpRequest, request } from '../../../test/support/http.ts'
@@ -129,6 +130,30 @@ test('bad data is 400 with a Status in the type of the request, and is counted',
     expect((await send(body, { headers: { 'Content-Encoding': encoding } })).status).toBe(400)
   expect(meter.read('receiver_failed_requests', { transport: 'http', reason: 'invalid' })).toBe(7)
   expect(sink.batches).toEqual([])
+})
+
+test('cut off and random bodies are answered 200, 400 or 413, whatever they claim to be', async () => {
+  const { send } = await receive({ max_request_body_size: 5000 })
+  const json =
+    '{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"a","kind":2,"startTimeUnixNano":"1"}]}]}]}'
+  for (let length = 0; length < body.length; length += 3) {
+    const { status } = await send(body.subarray(0, length))
+    expect([200, 400]).toContain(status)
+  }
+  for (let length = 1; length < json.length; length++)
+    expect((await send(json.slice(0, length), { type: JSON_TYPE })).status).toBe(400)
+  const input = fc.tuple(
+    fc.uint8Array({ maxLength: 6000 }),
+    fc.constantFrom(PROTOBUF, JSON_TYPE),
+    fc.constantFrom('', 'gzip', 'zstd', 'snappy', 'lz4', 'br'),
+  )
+  await fc.assert(
+    fc.asyncProperty(input, async ([data, type, encoding]) => {
+      const headers = encoding === '' ? {} : { 'Content-Encoding': encoding }
+      expect([200, 400, 413]).toContain((await send(data, { type, headers })).status)
+    }),
+  )
+  expect((await send(body)).status).toBe(200)
 })
 
 test('brotli, unknown and stacked encodings are refused, and their body is not decoded', async () => {
