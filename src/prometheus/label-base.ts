@@ -28,7 +28,10 @@ export interface BaseOptions {
   readonly scope: 'none' | 'present' | 'all'
   /** Which resource attributes become labels of every series. */
   readonly resourceLabels: ((key: string) => boolean) | undefined
-  /** How the names of target_info's labels are made. */
+  /**
+   * target_info as remote write has it: only when it says more than job and instance, its names less strictly
+   * sanitised, with external labels. Or as the pull exporter has it: always, names like those of other labels.
+   */
   readonly targetNames: 'plain' | 'labels'
 }
 
@@ -52,7 +55,11 @@ export class LabelBase {
   /** Resource attributes that become labels, by their own keys. */
   readonly attributes: ReadonlyMap<string, string>
 
-  constructor(labels: readonly BaseLabel[], attributes: ReadonlyMap<string, string>) {
+  /** Tells scopes apart by name and attributes, where they are not among the labels. */
+  readonly scope: string
+
+  constructor(labels: readonly BaseLabel[], attributes: ReadonlyMap<string, string>, scope = '') {
+    this.scope = scope
     this.labels = [...labels].sort((left, right) => compareNames(left.name, right.name))
     this.attributes = attributes
     const area = new ByteArea(256)
@@ -90,13 +97,15 @@ export function prepareResource(
   const instance = attributes.get('service.instance.id') ?? ''
   const rest = new Map([...attributes].filter(([key]) => !IDENTIFYING.includes(key)))
   let target: LabelBase | undefined
-  if (rest.size > 0 && (job !== '' || instance !== '')) {
+  const plain = options.targetNames === 'plain'
+  if ((rest.size > 0 || !plain) && (job !== '' || instance !== '')) {
     const labels = new Map<string, BaseLabel>()
-    const rename = options.targetNames === 'plain' ? targetLabelName : labelName
+    const rename = plain ? targetLabelName : labelName
     for (const [key, value] of joinAttributes(rest, (raw) => rename(raw, options.strategy)))
       put(labels, key, value, ATTRIBUTE)
     identify(labels, job, instance)
-    target = new LabelBase([...withExternal(labels, options).values()], rest)
+    if (plain) withExternal(labels, options)
+    target = new LabelBase([...labels.values()], rest)
   }
   return { job, instance, attributes, target }
 }
@@ -161,7 +170,8 @@ export function prepareBase(
     if (all || scope.version !== '') put(labels, 'otel_scope_version', scope.version, WINS)
     if (all) put(labels, 'otel_scope_schema_url', scope.schemaUrl, WINS)
   }
-  return new LabelBase([...labels.values()], attributes)
+  const scopeText = JSON.stringify([scope.name, ...[...scopeAttributes].sort()])
+  return new LabelBase([...labels.values()], attributes, scopeText)
 }
 
 /** Resources and scopes that are kept prepared; a key is their encoded content. */
