@@ -26,36 +26,55 @@ import {
 } from './shape-tables.ts'
 import { FieldCursor, LEN, WireWriter } from './wire.ts'
 
-/** `bytes` have passed the check of receive.ts, so nothing here can fail or nest too deeply. */
+/** `bytes` have passed the check of receive.ts, so nothing here can fail or nest deeper than MAX_DEPTH. */
 export function normalise(signal: Signal, bytes: Uint8Array): Uint8Array {
   const writer = new WireWriter(bytes.length)
   const shape = resourceShape(signal)
   const request = new FieldCursor(bytes)
   while (request.next()) {
     if (request.number !== 1) continue
-    writer.begin(1, request.end - request.start)
-    writeMessage(writer, moveLegacyScopes(request.value(), shape), shape)
+    const content = moveLegacyScopes(request.value(), shape)
+    writer.begin(1, content.length)
+    writeMessage(writer, content, 0, content.length, shape, 0)
     writer.end()
   }
   return writer.take()
 }
 
-/** The content of a message, with every singular field at most once, all the way down. */
-function writeMessage(writer: WireWriter, bytes: Uint8Array, shape: number): void {
-  const last = lastOccurrences(bytes, shape)
-  const field = new FieldCursor(bytes)
+/** One for each level, so that a request of millions of messages costs no object each. */
+const levels: FieldCursor[] = []
+const probe = new FieldCursor()
+
+/** Writes the content of a message, with every singular field at most once, all the way down. */
+function writeMessage(
+  writer: WireWriter,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  shape: number,
+  level: number,
+): void {
+  const last = repeatedFields(bytes, start, end, shape)
+  levels[level] ??= new FieldCursor()
+  const field = levels[level].reset(bytes, start, end)
   while (field.next()) {
     const rule = ruleOf(field, shape)
     const what = rule & WHAT
-    const bit = rule >> ONCE_SHIFT
-    if (bit !== 0 && last.get(bit)?.start !== field.fieldStart) continue
+    const occurrence = last?.get(rule >> ONCE_SHIFT)
+    if (occurrence !== undefined && occurrence.start !== field.fieldStart) continue
     if (what < MESSAGE) {
-      writer.raw(field.raw())
+      writer.rawRange(bytes, field.fieldStart, field.end)
       continue
     }
-    const content = bit === 0 ? field.value() : merged(last.get(bit), field)
-    writer.begin(field.number, content.length)
-    writeMessage(writer, content, what >= ITEM ? what - ITEM : what - MESSAGE)
+    const inner = what >= ITEM ? what - ITEM : what - MESSAGE
+    if (occurrence !== undefined && occurrence.first !== occurrence.start) {
+      const content = mergedContent(bytes, occurrence.first, field.end, field.number)
+      writer.begin(field.number, content.length)
+      writeMessage(writer, content, 0, content.length, inner, level + 1)
+    } else {
+      writer.begin(field.number, field.end - field.start)
+      writeMessage(writer, bytes, field.start, field.end, inner, level + 1)
+    }
     writer.end()
   }
 }
@@ -70,28 +89,50 @@ interface Occurrence {
   /** Where the last occurrence begins. */
   start: number
   number: number
-  /** Contents of the occurrences of the same member since another member was seen, this one included. */
-  contents: Uint8Array[]
+  /** Where the first of those begins that are of the same member, with no other member of the oneof since. */
+  first: number
 }
 
-function lastOccurrences(bytes: Uint8Array, shape: number): Map<number, Occurrence> {
+/** By bit, where the singular fields are; undefined when none occurs twice, as in most messages. */
+function repeatedFields(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  shape: number,
+): Map<number, Occurrence> | undefined {
+  let seen = 0
+  let twice = 0
+  probe.reset(bytes, start, end)
+  while (probe.next()) {
+    const bit = ruleOf(probe, shape) >> ONCE_SHIFT
+    twice |= seen & bit
+    seen |= bit
+  }
+  if (twice === 0) return undefined
   const last = new Map<number, Occurrence>()
-  const field = new FieldCursor(bytes)
-  while (field.next()) {
-    const bit = ruleOf(field, shape) >> ONCE_SHIFT
-    if (bit === 0) continue
-    const before = last.get(bit)
-    const contents = before?.number === field.number ? before.contents : []
-    contents.push(field.value())
-    last.set(bit, { start: field.fieldStart, number: field.number, contents })
+  probe.reset(bytes, start, end)
+  while (probe.next()) {
+    const bit = ruleOf(probe, shape) >> ONCE_SHIFT
+    if ((bit & twice) === 0) continue
+    const { number, fieldStart } = probe
+    const known = last.get(bit)
+    if (known === undefined) last.set(bit, { start: fieldStart, number, first: fieldStart })
+    else {
+      if (known.number !== number) known.first = fieldStart
+      known.number = number
+      known.start = fieldStart
+    }
   }
   return last
 }
 
-function merged(occurrence: Occurrence | undefined, field: FieldCursor): Uint8Array {
-  return occurrence === undefined || occurrence.contents.length === 1
-    ? field.value()
-    : Buffer.concat(occurrence.contents)
+/** The contents of all occurrences of a message from `first` on, end to end. */
+function mergedContent(bytes: Uint8Array, first: number, end: number, number: number): Uint8Array {
+  const writer = new WireWriter(end - first)
+  probe.reset(bytes, first, end)
+  while (probe.next())
+    if (probe.number === number && probe.wireType === LEN) writer.rawRange(bytes, probe.start, probe.end)
+  return writer.finish()
 }
 
 /** Content of a Resource* message with field 1000 as field 2, or without it. The same bytes if there is none. */

@@ -200,6 +200,15 @@ test('a million empty resources are counted, not expanded', () => {
   expect(receiveRequest('traces', request)).toEqual({ chunk: request, itemCount: 0 })
 })
 
+test('a resource in a million parts is merged without an object for each', () => {
+  const parts = Buffer.alloc(2_000_000)
+  for (let at = 0; at < parts.length; at += 2) parts[at] = 0x0a
+  const before = process.memoryUsage().heapUsed
+  const { chunk } = receiveRequest('traces', new WireWriter(parts.length + 8).len(1, parts).finish())
+  expect(Buffer.from(chunk).toString('hex')).toBe('0a020a00')
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan(30_000_000)
+})
+
 test('after a refusal the next request is read as if nothing had been', () => {
   const [chunk = new Uint8Array(0)] = traces({ spans: ['a', 'b', 'c'] }).chunks
   expect(() => receiveRequest('traces', chunk.subarray(0, chunk.length - 1))).toThrow(WireError)
