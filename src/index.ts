@@ -1,0 +1,20 @@
+/**
+ * The public API of `weir-collector`, for authors of components and for embedders. The only re-exports.
+ */
+export type { Clock, Timer } from './component/clock.ts'
+export * from './component/define.ts'
+export type { Budget, Host, Listener, ListenOptions, RateBudget } from './component/host.ts'
+export type { LogFields, Logger } from './component/logger.ts'
+export * from './component/telemetry.ts'
+export { registry } from './components.ts'
+export { duration, harmless, refused, Secret, secret } from './config/fields.ts'
+export { loadConfig } from './config/load.ts'
+export * from './errors.ts'
+export { Batch, type RequestContext, SIGNALS, type Signal } from './otlp/batch.ts'
+export * from './otlp/logs.ts'
+export * from './otlp/metrics.ts'
+export * from './otlp/traces.ts'
+export { ChunkWalker } from './otlp/walk.ts'
+export { FieldCursor, WireWriter } from './otlp/wire.ts'
+export { createLogger } from './service/log.ts'
+export { Service } from './service/service.ts'
