@@ -11,6 +11,7 @@ import { FieldCursor, LEN } from '../otlp/wire.ts'
 import { clientAuthenticator } from './client-auth.ts'
 import type { GrpcClientConfig } from './client-fields.ts'
 import { GRPC } from './grpc.ts'
+import { isLoopback } from './proxy.ts'
 import { ClientTls } from './tls.ts'
 import { USER_AGENT } from './user-agent.ts'
 import { ANY, DURATION, RPC_RETRY_INFO, RPC_STATUS } from './wire-fields.ts'
@@ -25,6 +26,8 @@ const GZIP = 2
 export interface GrpcTarget {
   /** As grpc-js takes it: with a resolver scheme. */
   readonly target: string
+  /** Empty for a socket of the file system. */
+  readonly hostname: string
   /** The endpoint began with https://. */
   readonly forceTls: boolean
 }
@@ -37,7 +40,7 @@ export function parseGrpcEndpoint(endpoint: string): GrpcTarget | undefined {
   const forceTls = text.startsWith('https://')
   if (text.startsWith('unix:')) {
     const path = text.replace(/^unix:(\/\/)?/, '')
-    return path === '' ? undefined : { target: `unix:${path}`, forceTls }
+    return path === '' ? undefined : { target: `unix:${path}`, hostname: '', forceTls }
   }
   const scheme = /^(dns|passthrough|ipv4|ipv6|https?):(\/\/)?/.exec(text)
   let address = scheme ? text.slice(scheme[0].length) : text
@@ -49,7 +52,8 @@ export function parseGrpcEndpoint(endpoint: string): GrpcTarget | undefined {
   if (!(port >= 0 && port <= 65535) || /[\s/?#]/.test(address)) return undefined
   if (host.includes(':') && !/^\[.*\]$/.test(host)) return undefined
   const resolver = scheme?.[1] === 'ipv4' || scheme?.[1] === 'ipv6' ? scheme[1] : 'dns'
-  return { target: `${resolver}:${host === '' ? 'localhost' : ''}${address}`, forceTls }
+  const target = `${resolver}:${host === '' ? 'localhost' : ''}${address}`
+  return { target, hostname: host === '' ? 'localhost' : host, forceTls }
 }
 
 export class GrpcClient {
@@ -66,7 +70,11 @@ export class GrpcClient {
   constructor(config: GrpcClientConfig & { readonly endpoint: string }, host: Host) {
     this.#config = config
     this.#host = host
-    this.#target = parseGrpcEndpoint(config.endpoint) ?? { target: config.endpoint, forceTls: false }
+    this.#target = parseGrpcEndpoint(config.endpoint) ?? {
+      target: config.endpoint,
+      hostname: '',
+      forceTls: false,
+    }
   }
 
   /** Reads certificates, finds the authenticator and begins to connect. Throws ConfigError. */
@@ -145,6 +153,7 @@ export class GrpcClient {
       'grpc.initial_reconnect_backoff_ms': FIRST_RECONNECT_MS,
       'grpc.max_reconnect_backoff_ms': LONGEST_RECONNECT_MS,
       'grpc.use_local_subchannel_pool': 1,
+      'grpc.enable_http_proxy': isLoopback(this.#target.hostname) ? 0 : 1,
       'grpc.service_config': JSON.stringify({
         loadBalancingConfig: [{ [balancer_name === '' ? 'pick_first' : balancer_name]: {} }],
       }),

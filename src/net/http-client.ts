@@ -13,6 +13,7 @@ import { DownstreamError, RetryableError, ShutdownError, toError } from '../erro
 import { clientAuthenticator } from './client-auth.ts'
 import type { HttpClientConfig } from './client-fields.ts'
 import { type Compression, compress } from './compression.ts'
+import { usesProxyOfEnvironment } from './proxy.ts'
 import { grpcFromHttp } from './rpc-status.ts'
 import { ClientTls } from './tls.ts'
 import { USER_AGENT } from './user-agent.ts'
@@ -70,6 +71,7 @@ export class HttpClient {
   ): Promise<HttpResponse> {
     if (this.#closed) throw new ShutdownError('exporter is shutting down')
     const sent: Record<string, string> = { 'user-agent': USER_AGENT, ...headers }
+    if (url.username !== '') sent['authorization'] = basicAuthorization(url)
     const { compression, compression_params: params } = this.#config
     let body = chunks
     if (compression !== '' && compression !== 'none') {
@@ -133,7 +135,7 @@ export class HttpClient {
     // The type of undici has no `| undefined` on its optional fields; the values are the same.
     const tls = (this.#tls?.options() ?? {}) as buildConnector.BuildOptions
     if (proxy_url !== '') return new ProxyAgent({ uri: proxy_url, requestTls: tls, ...options })
-    if (proxyInEnvironment()) return new EnvHttpProxyAgent({ requestTls: tls, ...options })
+    if (usesProxyOfEnvironment(url.hostname)) return new EnvHttpProxyAgent({ requestTls: tls, ...options })
     const connect: buildConnector.connector = (target, callback) => this.#connector()(target, callback)
     return new Pool(url.origin, { ...options, connect })
   }
@@ -151,9 +153,10 @@ export class HttpClient {
   }
 }
 
-function proxyInEnvironment(): boolean {
-  const { env } = process
-  return Boolean(env['http_proxy'] ?? env['HTTP_PROXY'] ?? env['https_proxy'] ?? env['HTTPS_PROXY'])
+/** Credentials that are part of the URL, as clients in Go send them. */
+function basicAuthorization(url: URL): string {
+  const credentials = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`
+  return `Basic ${Buffer.from(credentials).toString('base64')}`
 }
 
 async function readAtMost(

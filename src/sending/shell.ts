@@ -130,7 +130,9 @@ class Shell implements Consumer, Component {
     const advice =
       error instanceof TooLargeError
         ? 'raise sending_queue.queue_size or make the batches smaller'
-        : 'the backend is slower than the input: raise sending_queue.queue_size or num_consumers'
+        : error instanceof ShutdownError
+          ? 'none needed: the sender keeps it and sends it again'
+          : 'the backend is slower than the input: raise sending_queue.queue_size or num_consumers'
     const fields = { error: error.message, refused_items: batch.itemCount, advice }
     this.#settings.logger.warn('sending queue refused data', fields)
   }
