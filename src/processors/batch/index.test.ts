@@ -209,6 +209,16 @@ describe('acknowledgement', () => {
     expect(await state(caller)).toBeInstanceOf(RetryableError)
   })
 
+  test('held: a caller with nothing left in the pile still waits for every batch under way', async () => {
+    const next = new SlowSink()
+    await using batch = make({ send_batch_size: 2, send_batch_max_size: 2 }, { next, holdsCaller: true })
+    const caller = batch.consume(spans(4))
+    next.calls[1]!.resolve()
+    expect(await state(caller)).toBe('waiting')
+    next.calls[0]!.resolve()
+    expect(await state(caller)).toBe('done')
+  })
+
   test('held: the batch is cut before the deadline of its earliest caller', async () => {
     await using batch = make({ send_batch_size: 100, timeout: '60s' }, { holdsCaller: true })
     const within = (deadlineMs: number) => ({

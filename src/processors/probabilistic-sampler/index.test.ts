@@ -126,6 +126,11 @@ describe('hash_seed', () => {
     expect(kept).toMatch(/^ot=rv:[0-9a-f]{14};th:0;x:y;z:,a=1,t@v=2 3$/)
   })
 
+  test('of several ot entries the last counts', async () => {
+    const kept = await span({ sampling_percentage: 100 }, { traceState: 'ot=th:8;a:1,v=1,ot=b:2' })
+    expect(kept).toMatch(/^ot=rv:[0-9a-f]{14};th:0;b:2,v=1$/)
+  })
+
   test('0, and what rounds to no bucket, drops everything; above 100 keeps everything', async () => {
     expect(await span({ sampling_percentage: 0 }, {})).toBeUndefined()
     expect(await span({ sampling_percentage: 0.005 }, {})).toBeUndefined()
