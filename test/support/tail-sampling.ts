@@ -56,7 +56,9 @@ export function request(...spans: readonly TestSpan[]): Batch {
   let lastResource: string | undefined
   let lastScope: string | undefined
   for (const span of spans) {
-    const resource = JSON.stringify(span.resource ?? {})
+    const resource = JSON.stringify(span.resource ?? {}, (_, value) =>
+      typeof value === 'bigint' ? `${value}n` : value,
+    )
     if (resource !== lastResource) {
       resourceSpans.push({ resource: { attributes: keyValues(span.resource ?? {}) }, scopeSpans: [] })
       lastScope = undefined

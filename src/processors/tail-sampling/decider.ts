@@ -55,6 +55,7 @@ export class Decider {
     const others = config.policies.filter((policy) => policy.type !== 'drop')
     const slash = id.indexOf('/')
     const prefix = slash < 0 ? '' : `${id.slice(slash + 1)}.`
+    const context = { host, unparseable: telemetry.unparseableTraceState }
     this.#policies = [...dropping, ...others].map((policy): CompiledPolicy => {
       const label = { policy: `${prefix}${policy.name}` }
       const tallies: (Tally | undefined)[] = []
@@ -65,7 +66,7 @@ export class Decider {
         tallies[result] = { traces: 0, spans: 0, bytes: 0, counters }
       }
       return {
-        evaluator: compilePolicy(policy, host, policy.name),
+        evaluator: compilePolicy(policy, context, policy.name),
         drops: policy.type === 'drop',
         tallies,
         executions: telemetry.executions.with(label),

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { createProcessor, type TestOptions } from '../../../test/support/create-test.ts'
 import { keptTraces, request, spansByTrace, type TestSpan } from '../../../test/support/tail-sampling.ts'
+import { Batch } from '../../otlp/batch.ts'
 import definition from './index.ts'
 
 const P = 'processor_tail_sampling_'
@@ -388,4 +389,31 @@ test('a jump of the wall clock changes no wait', async () => {
   expect(tail.sink.batches).toEqual([])
   await tail.clock.advance(1100)
   expect(keptTraces(tail.sink.take())).toEqual(['a'])
+})
+
+test('a tracestate that cannot be read matches nothing and is counted', async () => {
+  const state = { name: 's', type: 'trace_state', trace_state: { key: 'a', values: ['1'] } }
+  await using tail = await started({ policies: [state] })
+  const spans = [ok('a', { traceState: 'a=1,B=2' }), ok('b', { traceState: 'a=1' }), ok('c')]
+  await tail.consume(request(...spans))
+  await tail.clock.advance(3000)
+  expect(keptTraces(tail.sink.take())).toEqual(['b'])
+  expect(tail.meter.read(`${P}count_spans_with_unparseable_tracestate`)).toBe(1)
+})
+
+test('spans that are broken inside are dropped and counted; attributes that are fail the policy alone', async () => {
+  const attribute = { name: 's', type: 'string_attribute', string_attribute: { key: 'a', values: ['1'] } }
+  await using tail = await started({ policies: [attribute, errors] })
+  const id = (last: number) => [0x0a, 16, ...new Array(15).fill(0), last]
+  const span = (...bytes: number[]) => [0x12, bytes.length, ...bytes]
+  const spans = [
+    ...span(...id(1), 0x39, 1), // A start time of one byte.
+    ...span(...id(2), 0x4a, 2, 0x0a, 9, 0x7a, 2, 0x18, 2), // A key that runs past its attribute; status error.
+  ]
+  const scope = [0x12, spans.length, ...spans]
+  await tail.consume(new Batch('traces', [Buffer.from([0x0a, scope.length, ...scope])], 2))
+  await tail.clock.advance(3000)
+  expect(keptTraces(tail.sink.take())).toEqual(['2'])
+  expect(tail.meter.read(`${P}dropped_spans`, { reason: 'broken' })).toBe(1)
+  expect(tail.meter.read(`${P}sampling_policy_evaluation_error`)).toBe(1)
 })

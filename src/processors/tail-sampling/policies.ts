@@ -5,6 +5,7 @@
  * whose inside is broken. Rates hold for the whole process: they live in budgets that all shards share.
  */
 import type { Host } from '../../component/host.ts'
+import type { Counter } from '../../component/telemetry.ts'
 import { FieldCursor } from '../../otlp/wire.ts'
 import { booleanAttribute, numericAttribute, stringAttribute } from './attribute-match.ts'
 import { composite } from './composite.ts'
@@ -37,35 +38,41 @@ export interface Evaluator {
   close?(): void
 }
 
+export interface CompileContext {
+  readonly host: Host
+  /** Counts spans whose tracestate cannot be read. */
+  readonly unparseable: Counter
+}
+
 /** `path` names the policy among all of this component, for the budgets that shards share. */
-export function compilePolicy(policy: AnyPolicy, host: Host, path: string): Evaluator {
+export function compilePolicy(policy: AnyPolicy, context: CompileContext, path: string): Evaluator {
   switch (policy.type) {
     case 'and':
-      return all(compileAll(policy.and?.and_sub_policy ?? [], host, path), SAMPLED)
+      return all(compileAll(policy.and?.and_sub_policy ?? [], context, path), SAMPLED)
     case 'drop':
-      return all(compileAll(policy.drop?.drop_sub_policy ?? [], host, path), DROPPED)
+      return all(compileAll(policy.drop?.drop_sub_policy ?? [], context, path), DROPPED)
     case 'composite':
       return composite(
         policy,
-        compileAll(policy.composite?.composite_sub_policy ?? [], host, path),
-        host,
+        compileAll(policy.composite?.composite_sub_policy ?? [], context, path),
+        context,
         path,
       )
     case 'not': {
       const sub = policy.not?.not_sub_policy
       if (sub === undefined) throw new TypeError('a not policy without a policy') // The schema asks for it.
-      return inverse(compilePolicy(sub, host, `${path}/not`))
+      return inverse(compilePolicy(sub, context, `${path}/not`))
     }
     default:
-      return compileBasic(policy, host, path)
+      return compileBasic(policy, context, path)
   }
 }
 
-function compileAll(policies: readonly AnyPolicy[], host: Host, path: string): Evaluator[] {
-  return policies.map((policy, index) => compilePolicy(policy, host, `${path}/${index}`))
+function compileAll(policies: readonly AnyPolicy[], context: CompileContext, path: string): Evaluator[] {
+  return policies.map((policy, index) => compilePolicy(policy, context, `${path}/${index}`))
 }
 
-function compileBasic(policy: BasicPolicy, host: Host, path: string): Evaluator {
+function compileBasic(policy: BasicPolicy, context: CompileContext, path: string): Evaluator {
   switch (policy.type) {
     case 'always_sample':
       return { evaluate: () => SAMPLED }
@@ -82,16 +89,16 @@ function compileBasic(policy: BasicPolicy, host: Host, path: string): Evaluator 
     case 'boolean_attribute':
       return booleanAttribute(policy.boolean_attribute)
     case 'trace_state':
-      return traceState(policy.trace_state)
+      return traceState(policy.trace_state, context.unparseable)
     case 'trace_flags':
       return flagSeen(FLAG_SAMPLED_SEEN)
     case 'rate_limiting': {
       const { spans_per_second, burst_capacity } = policy.rate_limiting
-      return limited(SPAN_COUNT, spans_per_second, burst_capacity, host, path)
+      return limited(SPAN_COUNT, spans_per_second, burst_capacity, context.host, path)
     }
     case 'bytes_limiting': {
       const { bytes_per_second, burst_capacity } = policy.bytes_limiting
-      return limited(BYTES, bytes_per_second, burst_capacity, host, path)
+      return limited(BYTES, bytes_per_second, burst_capacity, context.host, path)
     }
     case 'span_count':
       return spanCount(policy.span_count)

@@ -2,6 +2,7 @@
  * The `trace_state` policy: any span whose W3C tracestate has an entry with this key and one of these values.
  * A tracestate that breaks the W3C grammar matches nothing, as in the Go collector.
  */
+import type { Counter } from '../../component/telemetry.ts'
 import { SPAN } from '../../otlp/fields.ts'
 import { FieldCursor, LEN, rangeEquals } from '../../otlp/wire.ts'
 import { exactMatcher } from './attribute-match.ts'
@@ -17,7 +18,7 @@ const AT = 0x40
 const SPACE = 0x20
 const TAB = 0x09
 
-export function traceState(policy: BasicPolicy['trace_state']): Evaluator {
+export function traceState(policy: BasicPolicy['trace_state'], unparseable: Counter): Evaluator {
   const key = new TextEncoder().encode(policy.key)
   // Key, value and the sign between them may have 256 characters.
   const short = policy.values.filter((value) => key.length + Buffer.byteLength(value) < 256)
@@ -34,8 +35,9 @@ export function traceState(policy: BasicPolicy['trace_state']): Evaluator {
         cursor.enter(cursor)
         while (cursor.next()) {
           if (cursor.number !== SPAN.traceState || cursor.wireType !== LEN) continue
-          if (!state.find(cursor.bytes, cursor.start, cursor.end)) continue
-          if (matches(cursor.bytes, state.valueStart, state.valueEnd)) return SAMPLED
+          const found = state.find(cursor.bytes, cursor.start, cursor.end)
+          if (state.broken) unparseable.add(1)
+          if (found && matches(cursor.bytes, state.valueStart, state.valueEnd)) return SAMPLED
         }
       }
       return NOT_SAMPLED
@@ -44,6 +46,8 @@ export function traceState(policy: BasicPolicy['trace_state']): Evaluator {
 }
 
 export class TraceStateReader {
+  /** The header that was read last breaks the grammar. */
+  broken = false
   valueStart = 0
   valueEnd = 0
   readonly #key: Uint8Array
@@ -58,6 +62,7 @@ export class TraceStateReader {
   find(bytes: Uint8Array, start: number, end: number): boolean {
     let members = 0
     let found = false
+    this.broken = true
     for (let at = start; at < end; ) {
       let comma = at
       while (comma < end && bytes[comma] !== COMMA) comma++
@@ -70,6 +75,7 @@ export class TraceStateReader {
       }
       at = comma + 1
     }
+    this.broken = false
     return found
   }
 
