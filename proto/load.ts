@@ -1,6 +1,7 @@
 /**
- * Loads the .proto files of this folder with protobufjs: for the generator and as the oracle of tests. Nothing that
- * runs in the service imports this; the service works on encoded bytes with the generated field numbers.
+ * Loads the .proto files of this folder with protobufjs: for the generator and as the oracle of tests.
+ * Nothing that runs in the service imports this; the service works on encoded bytes with the generated field
+ * numbers.
  */
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'

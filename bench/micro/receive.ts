@@ -3,8 +3,8 @@
  *
  *     node bench/micro/receive.ts
  *
- * `full` is receiveRequest; `framing` counts the items and looks no deeper; `protobufjs` decodes the same bytes. CPU
- * time of the process, best read on a quiet machine; rounds alternate between the variants.
+ * `full` is receiveRequest; `framing` counts the items and looks no deeper; `protobufjs` decodes the same
+ * bytes. CPU time of the process, best read on a quiet machine; rounds alternate between the variants.
  */
 import { execFileSync } from 'node:child_process'
 import os from 'node:os'

@@ -1,9 +1,10 @@
 /**
- * AnyValue: reading one where it lies, its text as the Go collector prints it, and conversion from and to JS values.
+ * AnyValue: reading one where it lies, its text as the Go collector prints it, and conversion from and to JS
+ * values.
  *
- * A ValueRef is made once and pointed at one value after the other; reading it allocates nothing until text() or js()
- * is asked for. The receiver has seen to it that an AnyValue holds at most one kind and nests at most MAX_DEPTH deep;
- * what comes from elsewhere is checked again here.
+ * A ValueRef is made once and pointed at one value after the other; reading it allocates nothing until text()
+ * or js() is asked for. The receiver has seen to it that an AnyValue holds at most one kind and nests at most
+ * MAX_DEPTH deep; what comes from elsewhere is checked again here.
  */
 import { WireError } from '../errors.ts'
 import { ANY_VALUE, ARRAY_VALUE, KEY_VALUE, KEY_VALUE_LIST } from './fields.ts'
@@ -21,7 +22,9 @@ import {
   WireWriter,
 } from './wire.ts'
 
-/** The kind of an AnyValue is the field number that holds it (ANY_VALUE.stringValue, ...), 0 when it is empty. */
+/**
+ * The kind of an AnyValue is the field number that holds it (ANY_VALUE.stringValue, ...), 0 when it is empty.
+ */
 export const EMPTY_VALUE = 0
 
 /** An AnyValue in JS: ints are bigint, doubles number, an empty value is null, a kvlist an object. */
@@ -116,9 +119,9 @@ function wireTypeOf(kind: number): number {
 }
 
 /**
- * The text of a value as the Go collector's AsString gives it: strings as they are, true and false, decimal ints, the
- * shortest double, standard base64, arrays and maps as compact JSON (sorted keys, HTML characters escaped), an
- * empty value as the empty string.
+ * The text of a value as the Go collector's AsString gives it: strings as they are, true and false, decimal
+ * ints, the shortest double, standard base64, arrays and maps as compact JSON (sorted keys, HTML characters
+ * escaped), an empty value as the empty string.
  */
 export function valueText(bytes: Uint8Array, kind: number, start: number, end: number): string {
   switch (kind) {
@@ -215,7 +218,9 @@ function pairsToJs(bytes: Uint8Array, start: number, end: number, depth: number)
   return pairs
 }
 
-/** Encodes the content of an AnyValue. Whole numbers become ints, as in the OpenTelemetry SDK for JavaScript. */
+/**
+ * Encodes the content of an AnyValue. Whole numbers become ints, as in the OpenTelemetry SDK for JavaScript.
+ */
 export function jsToAnyValue(value: JsValue): Uint8Array {
   return writeAnyValue(new WireWriter(64), value).finish()
 }

@@ -1,9 +1,10 @@
 /**
  * Builds chunks out of items of other chunks: what splitting, dropping and rewriting have in common.
  *
- * Items are added in the order in which an ItemWalker shows them. The messages around an item are opened when its first item
- * comes, with all their fields but the items (resource, scope, schema URLs, name, unit, unknown fields), so those
- * that stay without an item do not appear. Items that lie side by side are copied in one piece.
+ * Items are added in the order in which an ItemWalker shows them. The messages around an item are opened when
+ * its first item comes, with all their fields but the items (resource, scope, schema URLs, name, unit,
+ * unknown fields), so those that stay without an item do not appear. Items that lie side by side are copied
+ * in one piece.
  */
 import type { ItemWalker } from './item-walker.ts'
 import { FieldCursor, lenFieldLength, WireWriter } from './wire.ts'

@@ -1,8 +1,10 @@
 /**
- * Attributes where they lie: reading and finding them in an encoded list of KeyValue without decoding the rest.
+ * Attributes where they lie: reading and finding them in an encoded list of KeyValue without decoding the
+ * rest.
  *
- * Every message with attributes holds them as a repeated field: RESOURCE.attributes, SPAN.attributes and so on. An
- * AttributeCursor is made once (per component, not per item) and pointed at one message after the other:
+ * Every message with attributes holds them as a repeated field: RESOURCE.attributes, SPAN.attributes and so
+ * on. An AttributeCursor is made once (per component, not per item) and pointed at one message after the
+ * other:
  *
  *     const attributes = new AttributeCursor()
  *     const METHOD = keyBytes('http.request.method')
@@ -107,7 +109,10 @@ export class AttributeCursor {
     return false
   }
 
-  /** Reads the field at `at` the general way; fieldStart is -1 if it is no attribute. Returns the offset after it. */
+  /**
+   * Reads the field at `at` the general way; fieldStart is -1 if it is no attribute. Returns the offset after
+   * it.
+   */
   #step(at: number): number {
     const fields = this.#fields.reset(this.bytes, at, this.#limit)
     fields.next()
@@ -164,7 +169,8 @@ export class AttributeCursor {
 }
 
 /**
- * Finds an attribute in the message whose content is `start` to `end`. True when it is there; `out` then stands on it.
+ * Finds an attribute in the message whose content is `start` to `end`. True when it is there; `out` then
+ * stands on it.
  */
 export function findAttribute(
   bytes: Uint8Array,
@@ -177,12 +183,17 @@ export function findAttribute(
   return out.reset(bytes, start, end, attributesField).find(key)
 }
 
-/** The text of the attribute that the cursor stands on, as the Go collector prints it (any-value.ts, valueText). */
+/**
+ * The text of the attribute that the cursor stands on, as the Go collector prints it (any-value.ts,
+ * valueText).
+ */
 export function attributeText(attribute: AttributeCursor): string {
   return attribute.value.text()
 }
 
-/** All attributes of a message as a JS record; of a key that occurs twice the last. For rare paths and tests. */
+/**
+ * All attributes of a message as a JS record; of a key that occurs twice the last. For rare paths and tests.
+ */
 export function attributesToJs(
   bytes: Uint8Array,
   start: number,
@@ -195,7 +206,10 @@ export function attributesToJs(
   return Object.fromEntries(pairs)
 }
 
-/** Encodes the content of a KeyValue; write it with `writer.len(SPAN.attributes, encodeAttribute(key, value))`. */
+/**
+ * Encodes the content of a KeyValue; write it with `writer.len(SPAN.attributes, encodeAttribute(key,
+ * value))`.
+ */
 export function encodeAttribute(key: string, value: JsValue): Uint8Array {
   const writer = new WireWriter(key.length + 64)
   writer.string(KEY_VALUE.key, key).begin(KEY_VALUE.value, 64)

@@ -2,11 +2,12 @@
  * The unit of data that flows through pipelines: encoded OTLP bytes of one signal.
  *
  * Invariants, kept by everything that makes a batch:
- * - Each chunk is by itself a valid Export*ServiceRequest: a run of whole `resource_*` fields (field 1). So chunks
- *   can be walked, dropped and joined one by one, and put end to end they encode the merged request.
- * - In a chunk no singular field occurs twice in a message, and of a oneof at most one member, at any depth: each
- *   Resource* message has at most one `resource`, each KeyValue one key. The receiver puts in order what is legal protobuf
- *   but not so (normalise.ts); checkChunk of receive.ts tells whether bytes from elsewhere are.
+ * - Each chunk is by itself a valid Export*ServiceRequest: a run of whole `resource_*` fields (field 1). So
+ *   chunks can be walked, dropped and joined one by one, and put end to end they encode the merged request.
+ * - In a chunk no singular field occurs twice in a message, and of a oneof at most one member, at any depth:
+ *   each Resource* message has at most one `resource`, each KeyValue one key. The receiver puts in order what
+ *   is legal protobuf but not so (normalise.ts); checkChunk of receive.ts tells whether bytes from elsewhere
+ *   are.
  * - The bytes are read-only for ever, from the moment a batch exists.
  */
 import { countItems } from './count.ts'
@@ -14,7 +15,9 @@ import { countItems } from './count.ts'
 export type Signal = 'traces' | 'metrics' | 'logs'
 export const SIGNALS: readonly Signal[] = ['traces', 'metrics', 'logs']
 
-/** Where a batch came from. Kept by reference along the pipeline; batching keeps what `metadata_keys` lists. */
+/**
+ * Where a batch came from. Kept by reference along the pipeline; batching keeps what `metadata_keys` lists.
+ */
 export interface RequestContext {
   /** Request headers or gRPC metadata, keys in lower case; only with `include_metadata`. */
   readonly metadata: ReadonlyMap<string, readonly string[]>
@@ -74,7 +77,10 @@ export class Batch {
     return new Batch(this.signal, this.chunks, this.#itemCount, context)
   }
 
-  /** Joins the chunk lists and copies no byte. The batches must be of one signal; the context is the first one's. */
+  /**
+   * Joins the chunk lists and copies no byte. The batches must be of one signal; the context is the first
+   * one's.
+   */
   static concat(batches: readonly Batch[]): Batch {
     const first = batches[0]
     if (first === undefined) throw new RangeError('concat of no batches')

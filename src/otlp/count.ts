@@ -23,7 +23,10 @@ export function countItems(signal: Signal, chunk: Uint8Array): number {
   return count
 }
 
-/** Data points of one Metric: field 1 of its gauge (5), sum (7), histogram (9), exponential (10) or summary (11). */
+/**
+ * Data points of one Metric: field 1 of its gauge (5), sum (7), histogram (9), exponential (10) or summary
+ * (11).
+ */
 export function countDataPoints(chunk: Uint8Array, start: number, end: number): number {
   let count = 0
   metric.reset(chunk, start, end)

@@ -1,7 +1,7 @@
 /**
- * Edits of batches on encoded bytes: resources rewritten in place, items rewritten or dropped. What an edit does not touch is
- * copied as bytes, unknown fields included; a chunk that an edit leaves alone is taken over by reference. Each
- * changed chunk becomes one contiguous new one, so that the invariants of a batch hold.
+ * Edits of batches on encoded bytes: resources rewritten in place, items rewritten or dropped. What an edit
+ * does not touch is copied as bytes, unknown fields included; a chunk that an edit leaves alone is taken over
+ * by reference. Each changed chunk becomes one contiguous new one, so that the invariants of a batch hold.
  */
 import { Assembler } from './assemble.ts'
 import type { Batch } from './batch.ts'
@@ -9,12 +9,12 @@ import { ItemWalker } from './item-walker.ts'
 import { FieldCursor, LEN, lenFieldLength, WireWriter } from './wire.ts'
 
 /**
- * Gets the content of a Resource (start = end when it is absent) and writes the whole new content, or returns false: it
- * stays as it is then, whatever was written. Called once for each Resource* message, in order.
+ * Gets the content of a Resource (start = end when it is absent) and writes the whole new content, or returns
+ * false: it stays as it is then, whatever was written. Called once for each Resource* message, in order.
  */
 export type ResourceEdit = (bytes: Uint8Array, start: number, end: number, output: WireWriter) => boolean
 
-/** What edits are written into before they are copied to their place. Kept for the next batch unless it grew large. */
+/** What edits are written into before they are copied to their place. Kept unless it grew large. */
 let spareWriter: WireWriter | undefined
 const SPARE_BYTES = 65_536
 
@@ -42,7 +42,7 @@ export function mapResources(batch: Batch, edit: ResourceEdit): Batch {
   return changed ? batch.with(chunks, batch.itemCount) : batch
 }
 
-// message ResourceSpans { Resource resource = 1; repeated ScopeSpans scope_spans = 2; string schema_url = 3; }
+// message ResourceSpans { Resource resource = 1; repeated ScopeSpans scope_spans = 2; ... }
 function rewriteResources(chunk: Uint8Array, edit: ResourceEdit, written: WireWriter): Uint8Array {
   let output: WireWriter | undefined
   /** All before this is in the output. */
@@ -83,15 +83,15 @@ export const WROTE = 2
 export type Verdict = typeof KEEP | typeof DROP | typeof WROTE
 
 /**
- * Gets an item (the content of a Span, LogRecord or data point is items.bytes from items.start to items.end; the
- * messages around it are in the walker too) and says what becomes of it. For WROTE it has written the whole new content.
- * Called once for each item, in order.
+ * Gets an item (the content of a Span, LogRecord or data point is items.bytes from items.start to items.end;
+ * the messages around it are in the walker too) and says what becomes of it. For WROTE it has written the
+ * whole new content. Called once for each item, in order.
  */
 export type ItemEdit = (items: ItemWalker, output: WireWriter) => Verdict
 
 /**
- * Rewrites and drops items. Metrics, scopes and resources that are left without items disappear from chunks that change.
- * The same batch when every item was kept; a batch without chunks when none was.
+ * Rewrites and drops items. Metrics, scopes and resources that are left without items disappear from chunks
+ * that change. The same batch when every item was kept; a batch without chunks when none was.
  */
 export function mapItems(batch: Batch, edit: ItemEdit): Batch {
   const run = new ItemRun(batch, edit)

@@ -1,12 +1,13 @@
 /**
- * Walks all items of a chunk, one after the other: spans, log records, or data points with the metric they belong to.
+ * Walks all items of a chunk, one after the other: spans, log records, or data points with the metric they
+ * belong to.
  *
  *     const items = new ItemWalker()
  *     items.reset('metrics', chunk)
  *     while (items.next()) use(items.bytes, items.start, items.end, items.metricStart, ...)
  *
- * One walker serves any number of chunks, and nothing is allocated per item. A metric of a type that this version does not
- * know is shown as one `opaque` item, so that it can be passed on; it does not count.
+ * One walker serves any number of chunks, and nothing is allocated per item. A metric of a type that this
+ * version does not know is shown as one `opaque` item, so that it can be passed on; it does not count.
  */
 import type { Signal } from './batch.ts'
 import { METRIC } from './fields.ts'

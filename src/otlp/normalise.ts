@@ -1,12 +1,13 @@
 /**
- * Puts a request in order that is legal protobuf but breaks the invariants of a batch (batch.ts). The result means the
- * same to every decoder:
+ * Puts a request in order that is legal protobuf but breaks the invariants of a batch (batch.ts). The result
+ * means the same to every decoder:
  *
  * - A singular message that occurs twice is merged: the contents are put end to end, in order. Of any other
  *   singular field, and of the members of a oneof, the last one stays, at its own place.
- * - The legacy list of instrumentation libraries (field 1000 of Resource*) becomes scope_* (field 2) if there is none
- *   of those; else it is dropped, since it repeats them.
- * - Fields of the request beside its resources are dropped: a request has none, and they could not be split or joined.
+ * - The legacy list of instrumentation libraries (field 1000 of Resource*) becomes scope_* (field 2) if there
+ *   is none of those; else it is dropped, since it repeats them.
+ * - Fields of the request beside its resources are dropped: a request has none, and they could not be split
+ *   or joined.
  * - Everything else, unknown fields included, stays as it is and where it is.
  *
  * A rare path: it runs only when receive.ts has checked the request and found something of the kind.
@@ -135,7 +136,9 @@ function mergedContent(bytes: Uint8Array, first: number, end: number, number: nu
   return writer.finish()
 }
 
-/** Content of a Resource* message with field 1000 as field 2, or without it. The same bytes if there is none. */
+/**
+ * Content of a Resource* message with field 1000 as field 2, or without it. The same bytes if there is none.
+ */
 function moveLegacyScopes(bytes: Uint8Array, shape: number): Uint8Array {
   const field = new FieldCursor(bytes)
   let legacy = false

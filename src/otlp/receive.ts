@@ -1,17 +1,18 @@
 /**
  * The one walk at the door: checks a whole request, down to the last attribute, and counts its items.
  *
- * Batches of several senders are merged as bytes, so one broken span would spoil what others sent: nothing undecodable
- * may pass. Refused are broken framing at any depth, known fields of the wrong wire type, ids of a wrong length,
- * groups, and more than MAX_DEPTH messages inside one another. Not checked, as in the Go collector: UTF-8, enum
- * values, keys that occur twice.
+ * Batches of several senders are merged as bytes, so one broken span would spoil what others sent: nothing
+ * undecodable may pass. Refused are broken framing at any depth, known fields of the wrong wire type, ids of
+ * a wrong length, groups, and more than MAX_DEPTH messages inside one another. Not checked, as in the Go
+ * collector: UTF-8, enum values, keys that occur twice.
  *
- * The common request passes as it is, without a copy. What is legal but would break the invariants of a batch is put
- * in order by normalise.ts: singular fields that occur twice, several members of a oneof, the legacy list of
- * instrumentation libraries (field 1000), and fields of the request beside its resources, which are dropped.
+ * The common request passes as it is, without a copy. What is legal but would break the invariants of a batch
+ * is put in order by normalise.ts: singular fields that occur twice, several members of a oneof, the legacy
+ * list of instrumentation libraries (field 1000), and fields of the request beside its resources, which are
+ * dropped.
  *
- * The check is driven by tables, one small function for all messages, since that is what the compiler makes fast.
- * Numbers: bench/micro/receive.ts.
+ * The check is driven by tables, one small function for all messages, since that is what the compiler makes
+ * fast. Numbers: bench/micro/receive.ts.
  */
 import { WireError } from '../errors.ts'
 import type { Signal } from './batch.ts'
@@ -39,7 +40,7 @@ import {
 import { FIXED32, FIXED64, LEN, MAX_DEPTH, VARINT } from './wire.ts'
 
 export interface Received {
-  /** One chunk that keeps the invariants of a batch: the bytes of the request themselves where they do already. */
+  /** One chunk that keeps the invariants of a batch: the bytes of the request themselves where they do. */
   readonly chunk: Uint8Array
   readonly itemCount: number
 }
@@ -54,7 +55,7 @@ let unordered = false
 /** Where reading goes on after readLong(). */
 let resume = 0
 
-/** Throws WireError, with the offset, when the request cannot be decoded. The chunk may share memory with `bytes`. */
+/** Throws WireError, with the offset, when the request cannot be decoded. The chunk may be `bytes` itself. */
 export function receiveRequest(signal: Signal, bytes: Uint8Array): Received {
   const shape = resourceShape(signal)
   walkRequest(bytes, shape)
@@ -64,7 +65,7 @@ export function receiveRequest(signal: Signal, bytes: Uint8Array): Received {
   return { chunk, itemCount: items }
 }
 
-/** Checks that bytes from elsewhere (a plugin, a file) are a chunk; throws WireError if they are not. Counts items. */
+/** Counts the items of bytes from elsewhere (a plugin, a file); throws WireError if they are no chunk. */
 export function checkChunk(signal: Signal, bytes: Uint8Array): number {
   walkRequest(bytes, resourceShape(signal))
   if (unordered) throw new WireError('a chunk that was not put in order', 0)
@@ -158,7 +159,8 @@ function walkMessage(bytes: Uint8Array, at: number, end: number, shape: number, 
 }
 
 /**
- * The attribute, as most are: a key and one value, both shorter than 128 bytes. What is not goes the general way.
+ * The attribute, as most are: a key and one value, both shorter than 128 bytes. What is not goes the general
+ * way.
  * message KeyValue { string key = 1; AnyValue value = 2; }
  */
 function walkKeyValue(bytes: Uint8Array, at: number, end: number, depth: number): void {
@@ -248,7 +250,7 @@ function skipUnknown(bytes: Uint8Array, start: number, end: number): number {
   return at
 }
 
-/** A tag or length of up to 32 bits. Sets `resume`. More bytes than needed are legal; bits above the 32nd are not. */
+/** A tag or length of up to 32 bits, in up to 5 bytes. Sets `resume`. */
 function readLong(bytes: Uint8Array, at: number, end: number): number {
   const start = at
   let value = 0

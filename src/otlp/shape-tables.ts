@@ -1,6 +1,6 @@
 /**
- * The shapes of shapes.ts as flat tables, indexed by message and by the tag as it stands on the wire: so number and wire
- * type are checked by one look. Built once at load.
+ * The shapes of shapes.ts as flat tables, indexed by message and by the tag as it stands on the wire: so
+ * number and wire type are checked by one look. Built once at load.
  */
 import type { Signal } from './batch.ts'
 import { SHAPES } from './shapes.ts'
@@ -41,7 +41,10 @@ export function resourceShape(signal: Signal): number {
   return shapeIndex(RESOURCES[signal])
 }
 
-/** Field 1000, the list of instrumentation libraries that scope_* (field 2) replaced. Both look the same on the wire. */
+/**
+ * Field 1000, the list of instrumentation libraries that scope_* (field 2) replaced. Both look the same on
+ * the wire.
+ */
 export const LEGACY_TAG = 1000 * 8 + LEN
 
 /** The scope message of a Resource* message; 0, which is AnyValue, for all others. */
@@ -56,8 +59,9 @@ export function legacyScopeShape(shape: number): number {
 export const ATTRIBUTE = MESSAGE + KEY_VALUE_SHAPE
 
 /**
- * What to do with a tag: RULES[shape * TAGS + tag]. The low byte (WHAT) is one of the above; from ONCE_SHIFT on stands the bit
- * of a field that may occur once, 0 for repeated and unknown ones. Members of a oneof share a bit.
+ * What to do with a tag: RULES[shape * TAGS + tag]. The low byte (WHAT) is one of the above; from ONCE_SHIFT
+ * on stands the bit of a field that may occur once, 0 for repeated and unknown ones. Members of a oneof share
+ * a bit.
  */
 export const RULES = new Int32Array(NAMES.length * TAGS)
 export const WHAT = 255

@@ -1,10 +1,10 @@
 /**
- * Splits batches by items or by bytes. Put together again (Batch.concat), the parts hold the same items in the same
- * order under the same headers; headers are repeated where the cut went through them, and a metric may be cut
- * between its data points.
+ * Splits batches by items or by bytes. Put together again (Batch.concat), the parts hold the same items in
+ * the same order under the same headers; headers are repeated where the cut went through them, and a metric
+ * may be cut between its data points.
  *
- * Chunks that fit are taken over by reference; only what a cut goes through is copied. Resources and scopes without items are
- * kept in chunks taken over and left out of chunks that are cut.
+ * Chunks that fit are taken over by reference; only what a cut goes through is copied. Resources and scopes
+ * without items are kept in chunks taken over and left out of chunks that are cut.
  */
 import { Assembler } from './assemble.ts'
 import type { Batch } from './batch.ts'
@@ -33,8 +33,8 @@ export function splitBatch(batch: Batch, limitItems: number): Batch[] {
 }
 
 /**
- * Parts of at most `limitBytes` bytes each, as far as items allow: one that is larger with its headers is a part of its
- * own. 0 or less means no limit.
+ * Parts of at most `limitBytes` bytes each, as far as items allow: one that is larger with its headers is a
+ * part of its own. 0 or less means no limit.
  */
 export function splitByBytes(batch: Batch, limitBytes: number): Batch[] {
   if (limitBytes <= 0 || batch.byteLength <= limitBytes) return [batch]

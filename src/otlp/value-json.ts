@@ -1,6 +1,6 @@
 /**
- * Attribute values as compact JSON, byte for byte as Go's encoding/json writes them, since the labels and tags that backends
- * hold were made by it: keys sorted by bytes, HTML characters escaped, bytes as base64.
+ * Attribute values as compact JSON, byte for byte as Go's encoding/json writes them, since the labels and
+ * tags that backends hold were made by it: keys sorted by bytes, HTML characters escaped, bytes as base64.
  */
 import type { JsValue } from './any-value.ts'
 
@@ -10,7 +10,9 @@ export function doubleText(value: number): string {
   return `json: unsupported value: ${name}`
 }
 
-/** Compact JSON as Go's encoder writes it; undefined when it holds a NaN or an infinity, which JSON has not. */
+/**
+ * Compact JSON as Go's encoder writes it; undefined when it holds a NaN or an infinity, which JSON has not.
+ */
 export function valueJson(value: JsValue): string | undefined {
   switch (typeof value) {
     case 'string':

@@ -1,13 +1,14 @@
 /**
- * Convenient, read-only views on encoded messages, for user code, rare paths and tests; built-in paths use cursors.
+ * Convenient, read-only views on encoded messages, for user code, rare paths and tests; built-in paths use
+ * cursors.
  *
  *     for (const group of resourceSpans(batch)) // traces.ts; metrics.ts and logs.ts are alike.
  *       for (const scope of group.scopes())
  *         for (const span of scope.spans()) span.attributes.get('http.route')
  *
- * A view is a byte range. It decodes what it is asked for, when it is asked, and keeps nothing but an index of its fields, so
- * a field that is read twice is decoded twice. Absent fields read as their defaults. Ids are lower-case hex, times
- * and other 64-bit integers bigint.
+ * A view is a byte range. It decodes what it is asked for, when it is asked, and keeps nothing but an index
+ * of its fields, so a field that is read twice is decoded twice. Absent fields read as their defaults. Ids
+ * are lower-case hex, times and other 64-bit integers bigint.
  */
 import { AttributeCursor, attributesToJs, type JsValue, keyBytes, ValueRef } from './attributes.ts'
 import { INSTRUMENTATION_SCOPE, RESOURCE } from './fields.ts'
@@ -64,7 +65,9 @@ export class MessageView {
     return this.#placeOf(number) !== undefined
   }
 
-  /** Where the field is, or its last occurrence; undefined when it is absent or, with `wireType`, of another. */
+  /**
+   * Where the field is, or its last occurrence; undefined when it is absent or, with `wireType`, of another.
+   */
   #placeOf(number: number, wireType = -1): Place | undefined {
     if (this.#places === undefined) {
       this.#places = new Map()

@@ -1,9 +1,11 @@
 /**
- * Walks one chunk of any signal: Resource* messages, their Scope* messages, their items (spans, metrics, log records).
+ * Walks one chunk of any signal: Resource* messages, their Scope* messages, their items (spans, metrics, log
+ * records).
  *
- * The three signals have the same outer shape (opentelemetry-proto, field 1 of the request; resource = 1, scope_* = 2,
- * schema_url = 3; scope = 1, items = 2, schema_url = 3), so one walker serves all of them. For metrics an item
- * is a Metric; its data points lie one level below. Ranges are offsets into the chunk. Nothing is allocated per step.
+ * The three signals have the same outer shape (opentelemetry-proto, field 1 of the request; resource = 1,
+ * scope_* = 2, schema_url = 3; scope = 1, items = 2, schema_url = 3), so one walker serves all of them. For
+ * metrics an item is a Metric; its data points lie one level below. Ranges are offsets into the chunk.
+ * Nothing is allocated per step.
  *
  *     const walker = new ChunkWalker()
  *     walker.reset(chunk)

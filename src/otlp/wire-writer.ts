@@ -1,7 +1,8 @@
 /**
  * Protobuf wire format, writing side; import it from wire.ts.
  *
- * The buffer belongs to the writer until finish() gives it away; sizes are checked, so nothing is ever cut off silently.
+ * The buffer belongs to the writer until finish() gives it away; sizes are checked, so nothing is ever cut
+ * off silently.
  */
 export const VARINT = 0
 export const FIXED64 = 1
@@ -23,7 +24,10 @@ export function varintLength(value: number): number {
   return length
 }
 
-/** Writes a varint at `at` and returns the offset after it. The caller has made room; for edits that know their size. */
+/**
+ * Writes a varint at `at` and returns the offset after it. The caller has made room; for edits that know
+ * their size.
+ */
 export function putVarint(bytes: Uint8Array, at: number, value: number): number {
   while (value >= 128) {
     bytes[at++] = (value % 128) + 128
@@ -38,7 +42,9 @@ export function putLenHeader(bytes: Uint8Array, at: number, number: number, cont
   return putVarint(bytes, putVarint(bytes, at, number * 8 + LEN), contentLength)
 }
 
-/** Copies a range to `at` and returns the offset after it. Makes no view, so that it may be called per item. */
+/**
+ * Copies a range to `at` and returns the offset after it. Makes no view, so that it may be called per item.
+ */
 export function putRange(
   target: Uint8Array,
   at: number,
@@ -71,8 +77,9 @@ export function lenFieldLength(number: number, contentLength: number): number {
 /**
  * Writes a message into one growing buffer.
  *
- * Nested messages are written with begin() and end(): begin() leaves room for a length of the expected size, and
- * end() moves the content only if the guess was wrong. finish() gives the bytes away; the writer starts anew.
+ * Nested messages are written with begin() and end(): begin() leaves room for a length of the expected size,
+ * and end() moves the content only if the guess was wrong. finish() gives the bytes away; the writer starts
+ * anew.
  */
 export class WireWriter {
   #bytes: Uint8Array = EMPTY

@@ -1,10 +1,10 @@
 /**
- * Protobuf wire format: FieldCursor reads here, WireWriter writes in wire-writer.ts. The only files that touch bits,
- * with receive.ts.
+ * Protobuf wire format: FieldCursor reads here, WireWriter writes in wire-writer.ts. The only files that
+ * touch bits, with receive.ts.
  *
- * A cursor is a position in bytes that somebody else owns and nobody writes to. It allocates nothing per field,
- * and it checks every bound: a length that lies is a WireError, never a read past the end of the message.
- * 64-bit values are bigint or 8 raw bytes; only lengths, counts and small enums are numbers.
+ * A cursor is a position in bytes that somebody else owns and nobody writes to. It allocates nothing per
+ * field, and it checks every bound: a length that lies is a WireError, never a read past the end of the
+ * message. 64-bit values are bigint or 8 raw bytes; only lengths, counts and small enums are numbers.
  */
 import { WireError } from '../errors.ts'
 import { FIXED32, FIXED64, LEN, VARINT } from './wire-writer.ts'
@@ -35,8 +35,8 @@ const EMPTY = new Uint8Array(0)
  *       if (cursor.number === SPAN.name) name = cursor.string()
  *     }
  *
- * After next(): `number` and `wireType` of the field, `fieldStart` where its tag begins, `start` and `end` the
- * range of its value (for LEN the content, else the encoded scalar). All offsets are into `bytes`.
+ * After next(): `number` and `wireType` of the field, `fieldStart` where its tag begins, `start` and `end`
+ * the range of its value (for LEN the content, else the encoded scalar). All offsets are into `bytes`.
  */
 export class FieldCursor {
   bytes: Uint8Array
@@ -193,7 +193,10 @@ export class FieldCursor {
   }
 }
 
-/** Skips a group (wire types 3 and 4), which OTLP does not use but unknown fields may. Returns the offset after it. */
+/**
+ * Skips a group (wire types 3 and 4), which OTLP does not use but unknown fields may. Returns the offset
+ * after it.
+ */
 function skipGroup(bytes: Uint8Array, at: number, limit: number, number: number, depth: number): number {
   if (depth > MAX_DEPTH) throw new WireError('groups nested too deeply', at)
   const inner = new FieldCursor()
@@ -263,7 +266,9 @@ export function readDouble(bytes: Uint8Array, at: number): number {
   return scratch.getFloat64(0, true)
 }
 
-/** Reads UTF-8; bytes that are not UTF-8 become U+FFFD. Short ASCII, the common case, does not cross into C++. */
+/**
+ * Reads UTF-8; bytes that are not UTF-8 become U+FFFD. Short ASCII, the common case, does not cross into C++.
+ */
 export function readString(bytes: Uint8Array, start: number, end: number): string {
   const length = end - start
   if (length === 0) return ''

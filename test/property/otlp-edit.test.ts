@@ -1,7 +1,8 @@
 /**
- * Scenario: random requests, oddly encoded and with unknown fields, in batches of several chunks, are split, joined and
- * edited on encoded bytes.
- * Guarantee: decode(edit(bytes)) equals edit(decode(bytes)), unknown fields included, and no input byte changes.
+ * Scenario: random requests, oddly encoded and with unknown fields, in batches of several chunks, are split,
+ * joined and edited on encoded bytes.
+ * Guarantee: decode(edit(bytes)) equals edit(decode(bytes)), unknown fields included, and no input byte
+ * changes.
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -13,8 +14,8 @@ import type { ItemWalker } from '../../src/otlp/item-walker.ts'
 import { checkChunk, receiveRequest } from '../../src/otlp/receive.ts'
 import { splitBatch, splitByBytes } from '../../src/otlp/split.ts'
 import { FieldCursor, type WireWriter } from '../../src/otlp/wire.ts'
-import { arbitraryRequest, seeded } from '../support/arbitrary-otlp.ts'
 import { decodeWithUnknowns, type Plain } from '../support/otlp.ts'
+import { arbitraryRequest, seeded } from '../support/random-otlp.ts'
 import { RUN } from './run.ts'
 
 const SUFFIX: Record<Signal, string> = { traces: 'Spans', metrics: 'Metrics', logs: 'Logs' }
@@ -36,7 +37,9 @@ function decodeChunks(batch: Batch): Plain[] {
   return batch.chunks.map((chunk) => decodeWithUnknowns(batch.signal, chunk))
 }
 
-/** Rewrites a decoded chunk: `edit` gets each item and gives what stands in its place. Emptied messages go. */
+/**
+ * Rewrites a decoded chunk: `edit` gets each item and gives what stands in its place. Emptied messages go.
+ */
 function editPlain(signal: Signal, object: Plain, edit: (item: Plain, data: string) => Plain[]): Plain {
   const key = ITEMS[signal]
   const editMetric = (metric: Plain): Plain[] => {

@@ -8,8 +8,8 @@ import { WireError } from '../../src/errors.ts'
 import { Batch, SIGNALS, type Signal } from '../../src/otlp/batch.ts'
 import { receiveRequest } from '../../src/otlp/receive.ts'
 import { FieldCursor, WireWriter } from '../../src/otlp/wire.ts'
-import { arbitraryAnyRequest, arbitraryRequest, seeded } from '../support/arbitrary-otlp.ts'
 import { decode, decodeLoosely, type Plain } from '../support/otlp.ts'
+import { arbitraryAnyRequest, arbitraryRequest, seeded } from '../support/random-otlp.ts'
 import { RUN } from './run.ts'
 
 function countPlain(signal: Signal, object: Plain): number {

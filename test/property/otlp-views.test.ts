@@ -11,8 +11,8 @@ import { resourceMetrics } from '../../src/otlp/metrics.ts'
 import { receiveRequest } from '../../src/otlp/receive.ts'
 import { resourceSpans } from '../../src/otlp/traces.ts'
 import { AttributesView } from '../../src/otlp/views.ts'
-import { arbitraryRequest } from '../support/arbitrary-otlp.ts'
 import { decode, messageType, type Plain, REQUESTS } from '../support/otlp.ts'
+import { arbitraryRequest } from '../support/random-otlp.ts'
 import { RUN } from './run.ts'
 
 /** What a view calls differently; the groups and the metric are checked by hand below. */

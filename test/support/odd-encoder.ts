@@ -1,6 +1,6 @@
 /**
- * Writes a request as an encoder other than protobufjs might: fields in odd order, unknown fields at every level, packed
- * fields unpacked or in parts, lengths in more bytes than they need.
+ * Writes a request as an encoder other than protobufjs might: fields in odd order, unknown fields at every
+ * level, packed fields unpacked or in parts, lengths in more bytes than they need.
  */
 import protobuf from 'protobufjs'
 import type { Signal } from '../../src/otlp/batch.ts'
@@ -56,7 +56,8 @@ function single(field: protobuf.Field, value: Plain, random: Random): Buffer {
     return lengthField(field.id, oddMessage(field.resolvedType, value, random), random)
   const type = field.resolvedType instanceof protobuf.Enum ? 'int32' : field.type
   if (type === 'bytes' || type === 'string') return lengthField(field.id, Buffer.from(value), random)
-  const wireType = (protobuf.types.basic as Readonly<Record<string, number>>)[type] ?? 0 // Its type has no index.
+  // The table is typed without an index.
+  const wireType = (protobuf.types.basic as Readonly<Record<string, number>>)[type] ?? 0
   return Buffer.concat([varint(field.id * 8 + wireType), scalar(type, value)])
 }
 

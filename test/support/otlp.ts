@@ -1,19 +1,19 @@
 /**
  * OTLP for tests: protobufjs as oracle (encode, decode) and short builders of batches.
  *
- * The plain form is protobufjs' own: lowerCamelCase keys, bytes as Buffer, 64-bit integers as decimal strings, enums
- * as numbers; what is not on the wire is absent. The builders take more convenient input: attributes as records, ids as
- * hex, 64-bit integers as bigint.
+ * The plain form is protobufjs' own: lowerCamelCase keys, bytes as Buffer, 64-bit integers as decimal
+ * strings, enums as numbers; what is not on the wire is absent. The builders take more convenient input:
+ * attributes as records, ids as hex, 64-bit integers as bigint.
  *
- *     traces({ resource: { 'service.name': 'shop' }, spans: ['GET /', { name: 'db', attributes: { rows: 3 } }] })
- *     metrics({ metrics: [{ name: 'up', gauge: { dataPoints: [{ asInt: 1, attributes: { job: 'a' } }] } }] })
- *     logs({ logs: ['a line', { body: { user: 'ann' }, severityNumber: 9 }] })
+ *     traces({ resource: { 'service.name': 'shop' }, spans: ['GET /', { name: 'db', attributes: { rows: 3 }
+ *     }] }) metrics({ metrics: [{ name: 'up', gauge: { dataPoints: [{ asInt: 1, attributes: { job: 'a' } }] }
+ *     }] }) logs({ logs: ['a line', { body: { user: 'ann' }, severityNumber: 9 }] })
  */
 import protobuf from 'protobufjs'
 import { loadProtos } from '../../proto/load.ts'
 import { Batch, type RequestContext, type Signal } from '../../src/otlp/batch.ts'
 
-// biome-ignore lint/suspicious/noExplicitAny: the plain form is whatever the messages hold; tests reach into it.
+// biome-ignore lint/suspicious/noExplicitAny: whatever the messages hold; tests reach into it.
 export type Plain = any
 
 const root = loadProtos()
@@ -24,7 +24,10 @@ export const REQUESTS: Record<Signal, string> = {
   logs: 'opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest',
 }
 
-/** Any message of proto/ by full name, for example `opentelemetry.proto.trace.v1.Span`, `prometheus.WriteRequest`. */
+/**
+ * Any message of proto/ by full name, for example `opentelemetry.proto.trace.v1.Span`,
+ * `prometheus.WriteRequest`.
+ */
 export function messageType(fullName: string): protobuf.Type {
   return root.lookupType(fullName)
 }
@@ -50,8 +53,8 @@ export function decode(signal: Signal, bytes: Uint8Array): Plain {
 }
 
 /**
- * As decode, but strings come as Buffer: protobufjs refuses bytes that are not UTF-8, which the Go collector and Weir pass
- * through.
+ * As decode, but strings come as Buffer: protobufjs refuses bytes that are not UTF-8, which the Go collector
+ * and Weir pass through.
  */
 export function decodeLoosely(signal: Signal, bytes: Uint8Array): Plain {
   looseRoot ??= withoutStrings(loadProtos())
@@ -200,7 +203,9 @@ export interface LogInput {
 export const START_TIME = 1_700_000_000_000_000_000n
 export const TRACE_ID = '0102030405060708090a0b0c0d0e0f10'
 
-/** One group makes one ResourceSpans with one ScopeSpans. Spans without ids get TRACE_ID and a count from 1. */
+/**
+ * One group makes one ResourceSpans with one ScopeSpans. Spans without ids get TRACE_ID and a count from 1.
+ */
 export function traces(
   ...groups: readonly (Group & { readonly spans: readonly (string | SpanInput)[] })[]
 ): Batch {
@@ -216,7 +221,10 @@ export function traces(
   )
 }
 
-/** Metrics are given in the plain form, but with attributes as records and 64-bit integers as bigint or number. */
+/**
+ * Metrics are given in the plain form, but with attributes as records and 64-bit integers as bigint or
+ * number.
+ */
 export function metrics(
   ...groups: readonly (Group & { readonly metrics: readonly Readonly<Record<string, unknown>>[] })[]
 ): Batch {

@@ -1,9 +1,11 @@
 /**
- * Random OTLP requests of all signals for property tests and benches, in the plain form of otlp.ts and as bytes.
+ * Random OTLP requests of all signals for property tests and benches, in the plain form of otlp.ts and as
+ * bytes.
  *
- * They are made by walking the message definitions, so no field is left out: all five metric types, exemplars, links, events,
- * every kind of AnyValue, nested and empty, extremes of 64-bit integers and doubles, text beyond ASCII. A seed gives
- * the same request always. `oddBytes` is the same request as another encoder might write it (odd-encoder.ts).
+ * They are made by walking the message definitions, so no field is left out: all five metric types,
+ * exemplars, links, events, every kind of AnyValue, nested and empty, extremes of 64-bit integers and
+ * doubles, text beyond ASCII. A seed gives the same request always. `oddBytes` is the same request as another
+ * encoder might write it (odd-encoder.ts).
  */
 import fc from 'fast-check'
 import protobuf from 'protobufjs'
