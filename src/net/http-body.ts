@@ -83,8 +83,11 @@ class BodyReader {
     this.#reject = reject
     request.on('data', (chunk: Buffer) => this.#onData(chunk))
     request.on('end', () => this.#onEnd())
-    request.on('error', () => this.#fail(new ClientGone('the client closed the connection')))
-    request.on('close', () => this.#fail(new ClientGone('the client closed the connection')))
+    const gone = (): void => {
+      if (!this.#settled) this.#fail(new ClientGone('the client closed the connection'))
+    }
+    request.on('error', gone)
+    request.on('close', gone)
   }
 
   #onData(chunk: Buffer): void {
@@ -166,18 +169,23 @@ export function answer(
   response.setHeader('Content-Type', contentType)
   response.setHeader('Content-Length', typeof body === 'string' ? Buffer.byteLength(body) : body.length)
   if (request.readableEnded || request.complete) {
-    response.writeHead(status)
-    response.end(body)
+    end(response, status, body)
     return
   }
   const promised = contentLength(request)
   if (promised === 0 || (promised > 0 && promised <= DROP_BYTES && !exchange.expectsContinue)) {
-    response.writeHead(status)
-    response.end(body)
+    end(response, status, body)
     request.resume()
     return
   }
   closeAfter(request, response, status, body)
+}
+
+/** A string goes out in one piece with the headers, bytes would not; so bytes are passed as a string of one byte each. */
+function end(response: ServerResponse, status: number, body: Uint8Array | string): void {
+  response.writeHead(status)
+  if (typeof body === 'string') response.end(body)
+  else response.end(Buffer.from(body.buffer, body.byteOffset, body.length).toString('latin1'), 'latin1')
 }
 
 /** The answer is complete by its Content-Length; the end is held back while the client may still be writing. */
