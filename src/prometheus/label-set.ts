@@ -23,6 +23,8 @@ export class LabelSet {
   readonly area = new ByteArea(4096)
   nameAt = 0
   extraAt = 0
+  /** Changes with every finish(): two series of one generation differ in the gaps only. */
+  generation = 0
   /** Sum of the hashes of all labels in the set; the gaps add theirs. */
   hash = 0
 
@@ -139,6 +141,7 @@ export class LabelSet {
 
   /** Sorts and merges. `extra` is the label that the second gap is for, or undefined. */
   finish(extra: LabelName | undefined): void {
+    this.generation++
     this.#pushGap(METRIC_NAME)
     if (extra) this.#pushGap(extra)
     this.#sort()

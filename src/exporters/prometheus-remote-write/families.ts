@@ -2,6 +2,8 @@
  * Metric families: the Prometheus name of a metric and its derived names as encoded labels, with type, help and unit
  * for metadata. Kept per distinct name, unit and type, so that nothing of it is computed per batch.
  */
+
+import { encodeSnappyBlock } from '../../net/snappy.ts'
 import { RW1_METRIC_METADATA, RW1_METRIC_METADATA_METRIC_TYPE as TYPE } from '../../net/wire-fields.ts'
 import { METRIC } from '../../otlp/fields.ts'
 import { WireWriter } from '../../otlp/wire.ts'
@@ -11,7 +13,7 @@ import type { BaseOptions } from '../../prometheus/label-base.ts'
 import { FixedLabel, METRIC_NAME } from '../../prometheus/labels.ts'
 import { metricName, unitName } from '../../prometheus/naming.ts'
 import type { MetricReader } from '../../prometheus/points.ts'
-import type { WriteRequest } from './requests.ts'
+import type { WriteRequest } from './series.ts'
 
 /** Distinct metrics that are kept named. */
 const MAX_FAMILIES = 16_384
@@ -104,7 +106,8 @@ export function metadataRequests(families: readonly Family[], limitBytes: number
   const writer = new WireWriter(4096)
   const seen = new Set<string>()
   const flush = () => {
-    if (writer.length > 0) requests.push({ bytes: writer.take(), series: 0 })
+    if (writer.length > 0) requests.push({ block: encodeSnappyBlock(writer.view()), series: 0 })
+    writer.truncate(0)
   }
   for (const family of families) {
     if (seen.has(family.name)) continue

@@ -102,7 +102,7 @@ export default defineExporter({
         logger.debug('metric cannot be sent by remote write', { reason, metric, points })
     }
     let message: typeof RW1 | typeof RW2 = config.protobuf_message
-    const translatorOf = () => new Translator(familyOptions(config, message), onDropped)
+    const translatorOf = () => new Translator(familyOptions(config, message), limitBytes, onDropped)
     let translator = translatorOf()
 
     const translate = (batch: Batch): Push => {
@@ -110,7 +110,7 @@ export default defineExporter({
       const { table, families } = translator
       telemetry.series.add(table.count)
       const second = message === RW2
-      const requests = second ? cutRequests2(table, families, limitBytes) : cutRequests(table, limitBytes)
+      const requests = second ? cutRequests2(table, families) : cutRequests(table)
       const metadata = config.send_metadata && !second ? metadataRequests(families, limitBytes) : []
       return makePush([...requests, ...metadata], batch.itemCount)
     }

@@ -1,5 +1,5 @@
 /**
- * Sends the requests of one batch side by side, each compressed, and remembers what is done: an attempt that fails
+ * Sends the requests of one batch side by side and remembers what is done: an attempt that fails
  * for some of them is repeated for those alone.
  *
  * 5xx, 429 and no answer at all are worth another attempt; the shell waits (Retry-After included) and holds the
@@ -10,9 +10,8 @@
 import { PartialError } from '../../component/partial-error.ts'
 import { DownstreamError, isRetryable, RetryableError, toError } from '../../errors.ts'
 import { bodyText, type HttpClient, type HttpResponse, statusError } from '../../net/http-client.ts'
-import { encodeSnappyBlock } from '../../net/snappy.ts'
 import type { Batch } from '../../otlp/batch.ts'
-import type { WriteRequest } from './requests.ts'
+import type { WriteRequest } from './series.ts'
 
 /** The receiver does not speak this version of remote write: 415, or a success that tells of nothing written. */
 export class UnknownVersionError extends DownstreamError {
@@ -69,7 +68,7 @@ export async function sendPush(push: Push, options: PushOptions, attempt: AbortS
 
 async function sendOne(request: WriteRequest, options: PushOptions, attempt: AbortSignal): Promise<void> {
   const { client, url, headers } = options
-  const response = await client.post(url, headers, [encodeSnappyBlock(request.bytes)], attempt)
+  const response = await client.post(url, headers, [request.block], attempt)
   if (response.status === 415)
     throw new UnknownVersionError(`${url.host} answered 415: ${bodyText(response)}`)
   if (response.status < 200 || response.status > 299)

@@ -12,8 +12,18 @@ import { FieldCursor, type WireWriter } from '../../otlp/wire.ts'
 import { ByteArea, sameBytes } from '../../prometheus/byte-area.ts'
 import type { LabelSet } from '../../prometheus/label-set.ts'
 import type { FixedLabel } from '../../prometheus/labels.ts'
+import { Packer } from './packer.ts'
 
 const TIME_SERIES_TAG = 0x0a // WriteRequest.timeseries, and TimeSeries.labels: field 1, LEN.
+
+/** How much of what follows the labels is looked at for repetitions: a sample. */
+const PAYLOAD_BYTES = 40
+
+/** One request: the message as a Snappy block, and how many series it holds. */
+export interface WriteRequest {
+  readonly block: Uint8Array
+  readonly series: number
+}
 
 export class SeriesTable {
   readonly out = new ByteArea(64 * 1024)
@@ -26,6 +36,18 @@ export class SeriesTable {
     return this.#moreOf.length > 0
   }
 
+  /** Requests that are complete, while the series come. */
+  readonly packed: WriteRequest[] = []
+  readonly limitBytes: number
+  readonly #packer: Packer | undefined
+  #requestStart = 0
+  #requestSeries = 0
+  // The series before, for the packer: its labels, its gaps and the generation of its set.
+  #lastLabels = 0
+  #lastLabelsEnd = 0
+  #lastName: FixedLabel | undefined
+  #lastGeneration = -1
+
   #slots = new Int32Array(1024).fill(-1)
   #hashes = new Int32Array(512)
   #starts = new Int32Array(512)
@@ -37,8 +59,18 @@ export class SeriesTable {
   readonly #moreOf: number[] = []
   readonly #moreEnds: number[] = []
 
+  /** `limitBytes`: where requests are cut. `pack`: those of the first version are compressed as they are written. */
+  constructor(limitBytes: number, pack: boolean) {
+    this.limitBytes = limitBytes
+    if (pack) this.#packer = new Packer(this.out)
+  }
+
   clear(): void {
     this.out.clear()
+    this.packed.length = 0
+    this.#requestStart = this.#requestSeries = 0
+    this.#lastGeneration = -1
+    this.#packer?.begin(0)
     this.#more.clear()
     this.#moreOf.length = this.#moreEnds.length = 0
     this.count = this.samples = 0
@@ -88,6 +120,65 @@ export class SeriesTable {
     }
     out.copy(payload.bytes, 0, payload.length)
     this.#insert(hash, start, labelsStart, labelsLength, metadata)
+    if (this.#packer) this.#pack(this.#packer, set, name, extra, start)
+  }
+
+  /** Tells the packer what the new series has in common with the one before; begins a new request in time. */
+  #pack(packer: Packer, set: LabelSet, name: FixedLabel, extra: FixedLabel | undefined, start: number): void {
+    const end = this.out.length
+    const index = this.count - 1
+    const labels = this.#labelsStarts[index]!
+    const labelsEnd = this.#labelsEnds[index]!
+    if (this.#requestSeries > 0 && end - this.#requestStart >= this.limitBytes) {
+      this.#completeRequest(packer, start)
+    } else if (this.#requestSeries > 0) {
+      const afterBack = labelsEnd - this.#lastLabelsEnd
+      if (this.#lastGeneration !== set.generation)
+        packer.labels(labels, labelsEnd, this.#lastLabels, this.#lastLabelsEnd)
+      else this.#packGaps(packer, set, name, extra, labels, afterBack)
+      // Times mostly stay, values mostly do not.
+      packer.same(labelsEnd, Math.min(end, labelsEnd + PAYLOAD_BYTES), afterBack)
+    }
+    this.#requestSeries++
+    this.#lastLabels = labels
+    this.#lastLabelsEnd = labelsEnd
+    this.#lastName = name
+    this.#lastGeneration = set.generation
+  }
+
+  /** The series before is of the same point: only the labels in the gaps differ. */
+  #packGaps(
+    packer: Packer,
+    set: LabelSet,
+    name: FixedLabel,
+    extra: FixedLabel | undefined,
+    labels: number,
+    lastBack: number,
+  ): void {
+    const firstBack = labels - this.#lastLabels
+    const nameAt = labels + set.nameAt
+    const nameEnd = nameAt + name.bytes.length
+    const nameBack = firstBack + name.bytes.length - (this.#lastName?.bytes.length ?? 0)
+    const extraAt = nameEnd + set.extraAt - set.nameAt
+    const extraEnd = extraAt + (extra?.bytes.length ?? 0)
+    if (name === this.#lastName) packer.copy(labels, extraAt, firstBack)
+    else {
+      packer.copy(labels, nameAt, firstBack)
+      packer.copy(nameEnd, extraAt, nameBack)
+    }
+    packer.copy(extraEnd, extraEnd + set.length - set.extraAt, lastBack)
+  }
+
+  #completeRequest(packer: Packer, end: number): void {
+    this.packed.push({ block: packer.finish(end), series: this.#requestSeries })
+    packer.begin(end)
+    this.#requestStart = end
+    this.#requestSeries = 0
+  }
+
+  /** Completes the last request. Only while no series has more than one sample are `packed` the requests. */
+  finish(): void {
+    if (this.#packer && this.#requestSeries > 0) this.#completeRequest(this.#packer, this.out.length)
   }
 
   #find(hash: number, labelsStart: number, labelsLength: number): number {

@@ -45,7 +45,7 @@ export type DropReason = 'temporality' | 'empty' | 'name' | 'scale' | 'type'
 export type OnDropped = (reason: DropReason, metric: string, points: number) => void
 
 export class Translator {
-  readonly table = new SeriesTable()
+  readonly table: SeriesTable
   /** The metric families of the batch, in order of appearance; `table.metadataOf` counts in it. */
   readonly families: Family[] = []
   readonly #options: FamilyOptions
@@ -70,7 +70,8 @@ export class Translator {
   #newestBytes: Uint8Array | undefined
   #newestAt = -1
 
-  constructor(options: FamilyOptions, onDropped: OnDropped) {
+  constructor(options: FamilyOptions, limitBytes: number, onDropped: OnDropped) {
+    this.table = new SeriesTable(limitBytes, !options.startTimestamps)
     this.#options = options
     this.#onDropped = onDropped
     this.#bases = new BaseCache(options.base)

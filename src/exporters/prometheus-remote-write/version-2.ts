@@ -3,6 +3,8 @@
  *
  * Samples and native histograms are encoded alike in both versions (2.0 adds fields), so they are copied.
  */
+
+import { encodeSnappyBlock } from '../../net/snappy.ts'
 import {
   RW1_TIME_SERIES,
   RW2_EXEMPLAR,
@@ -14,8 +16,7 @@ import { FieldCursor } from '../../otlp/wire.ts'
 import { WireWriter } from '../../otlp/wire-writer.ts'
 import { ByteMap } from '../../prometheus/byte-map.ts'
 import type { Family } from './families.ts'
-import type { WriteRequest } from './requests.ts'
-import type { SeriesTable } from './series.ts'
+import type { SeriesTable, WriteRequest } from './series.ts'
 
 const NO_LIMIT = 2 ** 31
 
@@ -54,18 +55,13 @@ class Symbols {
   }
 }
 
-export function cutRequests2(
-  table: SeriesTable,
-  families: readonly Family[],
-  limitBytes: number,
-): WriteRequest[] {
-  return new Cutter(table, families, limitBytes).run()
+export function cutRequests2(table: SeriesTable, families: readonly Family[]): WriteRequest[] {
+  return new Cutter(table, families).run()
 }
 
 class Cutter {
   readonly #table: SeriesTable
   readonly #families: readonly Family[]
-  readonly #limitBytes: number
   readonly #symbols = new Symbols()
   readonly #series = new WireWriter(64 * 1024)
   readonly #requests: WriteRequest[] = []
@@ -74,10 +70,9 @@ class Cutter {
   readonly #fields = new FieldCursor()
   #count = 0
 
-  constructor(table: SeriesTable, families: readonly Family[], limitBytes: number) {
+  constructor(table: SeriesTable, families: readonly Family[]) {
     this.#table = table
     this.#families = families
-    this.#limitBytes = limitBytes
   }
 
   run(): WriteRequest[] {
@@ -87,7 +82,7 @@ class Cutter {
       const fields = rebuilt?.get(index)
       // What the series takes in the first version is at least what it takes here.
       const bytes = this.#series.length + this.#symbols.writer.length + table.end(index) - table.start(index)
-      if (this.#count > 0 && bytes >= this.#limitBytes) this.#flush()
+      if (this.#count > 0 && bytes >= this.#table.limitBytes) this.#flush()
       if (!fields) this.#one(index, table.labelsEnd(index), table.end(index))
       else {
         const ranges = [fields.samples, fields.histograms].filter((list) => list.length > 0)
@@ -105,7 +100,7 @@ class Cutter {
   #flush(): void {
     if (this.#count === 0) return
     const bytes = Buffer.concat([this.#symbols.writer.view(), this.#series.view()])
-    this.#requests.push({ bytes, series: this.#count })
+    this.#requests.push({ block: encodeSnappyBlock(bytes), series: this.#count })
     this.#symbols.clear()
     this.#series.truncate(0)
     this.#count = 0
@@ -140,7 +135,7 @@ class Cutter {
     }
     const family = this.#families[table.metadataOf(index)]
     if (family) {
-      writer.begin(RW2_TIME_SERIES.metadata, 10).uintField(RW2_METADATA.type, metadataType(family))
+      writer.begin(RW2_TIME_SERIES.metadata, 10).uintField(RW2_METADATA.type, family.type)
       writer.uintField(RW2_METADATA.helpRef, this.#symbols.text(family.help))
       writer.uintField(RW2_METADATA.unitRef, this.#symbols.text(family.unit)).end()
     }
@@ -176,9 +171,4 @@ class Cutter {
     if (references.length > 0) writer.len(RW2_EXEMPLAR.labelsRefs, references.view())
     writer.raw(rest.view()).end()
   }
-}
-
-/** Both versions number the types alike; unknown is called unspecified. */
-function metadataType(family: Family): number {
-  return family.type
 }
