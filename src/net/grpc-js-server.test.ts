@@ -1,3 +1,7 @@
+/**
+ * The gRPC server on the library: what it hands over, what it refuses, what it survives. One file although long, since all of it
+ * runs over one pair of server and raw client.
+ */
 import http2 from 'node:http2'
 import net from 'node:net'
 import zlib from 'node:zlib'
@@ -227,6 +231,55 @@ test('what is not gRPC or not HTTP/2 does no harm', async () => {
     })
   }
   expect((await dial(port)(Buffer.from('x'))).code).toBe(0)
+})
+
+describe('floods and broken frames leave the process and other clients alone:', () => {
+  const h2 = (type: number, flags: number, stream: number, payload: Uint8Array | number[] = []) => {
+    const head = Buffer.alloc(9)
+    head.writeUIntBE(payload.length, 0, 3)
+    head[3] = type
+    head[4] = flags
+    head.writeUInt32BE(stream, 5)
+    return Buffer.concat([head, Buffer.from(payload)])
+  }
+  const repeat = (count: number, make: (index: number) => Buffer) =>
+    Buffer.concat(Array.from({ length: count }, (_, index) => make(index)))
+  // :method POST, :scheme http, :path / from the static table.
+  const request = [0x83, 0x86, 0x84]
+  const attacks: Record<string, Buffer> = {
+    'rapid reset': repeat(3000, (index) =>
+      Buffer.concat([h2(1, 4, index * 2 + 1, request), h2(3, 0, index * 2 + 1, [0, 0, 0, 8])]),
+    ),
+    'CONTINUATION without end': Buffer.concat([
+      h2(1, 0, 1, request),
+      repeat(5000, () => h2(9, 0, 1, [0x40, 1, 0x61, 1, 0x62])),
+    ]),
+    'window overflow on the connection': repeat(3, () => h2(8, 0, 0, [0x7f, 0xff, 0xff, 0xff])),
+    'PING flood': repeat(20_000, () => h2(6, 0, 0, [1, 2, 3, 4, 5, 6, 7, 8])),
+    'SETTINGS flood': repeat(5000, () => h2(4, 0, 0, [0, 3, 0, 0, 0, 1])),
+    'broken HPACK': h2(1, 4, 1, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+    'DATA on a stream that is not there': h2(0, 1, 7, [0, 0, 0, 0, 1, 0]),
+    'even stream id': h2(1, 5, 2, request),
+    'frame longer than allowed': h2(0, 0, 1, Buffer.alloc(20_000)),
+  }
+  for (const [name, frames] of Object.entries(attacks)) {
+    test(name, async () => {
+      const { port, server } = await serve()
+      const call = dial(port)
+      expect((await call(Buffer.from('x'))).code).toBe(0)
+      const socket = net.connect(port, '127.0.0.1')
+      socket.on('error', () => {})
+      socket.resume()
+      const closed = new Promise((resolve) => socket.on('close', resolve))
+      socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+      socket.write(Buffer.concat([h2(4, 0, 0), frames]))
+      expect((await call(Buffer.from('x'))).code).toBe(0)
+      setTimeout(() => socket.destroy(), 300)
+      await closed
+      await expect.poll(() => server.connectionCount).toBe(1)
+      expect((await call(Buffer.from('x'))).code).toBe(0)
+    })
+  }
 })
 
 describe('admit', () => {
