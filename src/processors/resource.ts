@@ -33,9 +33,10 @@ export default defineProcessor({
   capabilities: { mutatesData: false }, // It builds new bytes and leaves the shared ones alone.
   config,
   telemetry: {},
-  create({ config, logger, next }) {
+  create({ config, logger, host, next }) {
     const silent = config.attributes.filter((entry) => !entry.action).map((entry) => entry.key)
-    if (silent.length > 0) logger.warn('Entries without an action are taken as upsert.', { keys: silent })
+    if (silent.length > 0 && host.shard === 0)
+      logger.warn('Entries without an action are taken as upsert.', { keys: silent })
     const rewriter = new ResourceRewriter(new AttributeEditor(config.attributes, 'upsert'))
     return {
       // Async, so that broken bytes reject instead of throwing.

@@ -89,7 +89,8 @@ export default defineProcessor({
       },
     })
     return {
-      consume: (batch) => groups.consume(batch),
+      // Async, so that broken bytes reject instead of throwing when they are counted.
+      consume: async (batch) => groups.consume(batch),
       shutdown: (deadline) => groups.shutdown(deadline),
     }
   },

@@ -65,11 +65,12 @@ export default defineProcessor({
         started = true
         watch.start()
       },
-      consume(batch) {
+      // Async, so that broken bytes reject instead of throwing when they are counted.
+      async consume(batch) {
         const error = watch.refusal()
         if (error !== undefined) {
           refused.add(batch.itemCount)
-          return Promise.reject(error)
+          throw error
         }
         accepted.add(batch.itemCount)
         return next.consume(batch)

@@ -152,6 +152,8 @@ describe('hash_seed', () => {
     expect(await record(source, {}, traceId)).toBeUndefined()
     expect(await record({ ...config, from_attribute: 'k' }, { k: 'text' })).toEqual({ k: 'text', ...byText })
     expect(await record(config, { 'sampling.threshold': '8' }, traceId)).toBeUndefined()
+    expect(await record({ ...config, fail_closed: false }, {})).toEqual(all)
+    expect(await span({ fail_closed: false }, { traceId: '00'.repeat(16) })).toBe('ot=rv:ffffffffffffff;th:0')
     expect(await record({ ...config, fail_closed: false }, { 'sampling.threshold': '8' }, traceId)).toEqual({
       'sampling.threshold': '8',
     })
