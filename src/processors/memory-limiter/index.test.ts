@@ -155,6 +155,25 @@ test('pipelines of one limiter share one watch; shutdown stops it, twice or unst
   expect(host.clock.pendingTimers).toBe(0)
 })
 
+test('limiters with different configs on one thread do not collect one after the other', async () => {
+  const host = new LedgerHost()
+  const other = new LedgerHost(host.clock)
+  await using first = createProcessor(definition, CONFIG, { host })
+  await using second = createProcessor(
+    definition,
+    { ...CONFIG, limit_mib: 90 },
+    { host: other, id: 'memory_limiter/2' },
+  )
+  await first.start()
+  await second.start()
+  host.use(200)
+  other.use(200)
+  await host.clock.advance(1000)
+  expect(host.collections + other.collections).toBe(1)
+  for (const limiter of [first, second])
+    await expect(limiter.consume(traces({ spans: ['a'] }))).rejects.toBeInstanceOf(RefusedError)
+})
+
 test('limits come from mebibytes, or from a share of the memory that the container has', () => {
   const f = (config: object, total: number) =>
     limitsOf(definition.config.parse({ check_interval: '1s', ...config }), () => total)

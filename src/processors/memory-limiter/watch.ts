@@ -9,7 +9,7 @@
  *
  * The limiter instances of one id on one shard (one per pipeline) share a watch, so that one of them collects.
  */
-import type { Timer } from '../../component/clock.ts'
+import type { Clock, Timer } from '../../component/clock.ts'
 import type { Host, MemoryLedger } from '../../component/host.ts'
 import type { Logger } from '../../component/logger.ts'
 import { RefusedError } from '../../errors.ts'
@@ -23,6 +23,9 @@ const EFFECTIVE_SHARE = 0.05
 const INTERVAL_SHARE = 0.95
 const LEAST_RETRY_MS = 100
 const MOST_RETRY_MS = 30_000
+
+/** When garbage was last collected in this thread, by any watch: limiters of several ids need not each do it. */
+const collections = new WeakMap<Clock, number>()
 
 /** The gap between forced collections at one of the two limits. */
 class CollectionGap {
@@ -115,7 +118,8 @@ export class MemoryWatch {
     let used = memory.refresh()
     if (used >= softBytes) {
       const gap = used >= hardBytes ? this.#hardGap : this.#softGap
-      if (nowMs - this.#collectedAtMs >= gap.currentMs) used = this.#collect(memory, used, nowMs)
+      const justNow = nowMs - (collections.get(clock) ?? Number.NEGATIVE_INFINITY) < EARLY_CHECK_GAP_MS
+      if (!justNow && nowMs - this.#collectedAtMs >= gap.currentMs) used = this.#collect(memory, used, nowMs)
     }
     if (used < softBytes) {
       this.#softGap.reset()
@@ -126,6 +130,7 @@ export class MemoryWatch {
 
   #collect(memory: MemoryLedger, before: number, nowMs: number): number {
     this.#collectedAtMs = nowMs
+    collections.set(this.#host.clock, nowMs)
     memory.collectGarbage()
     const used = memory.refresh()
     this.#logger.debug('Collected garbage.', { before_bytes: before, after_bytes: used })
