@@ -55,7 +55,7 @@ export function compilePolicy(policy: AnyPolicy, context: CompileContext, path: 
       return composite(
         policy,
         compileAll(policy.composite?.composite_sub_policy ?? [], context, path),
-        context,
+        context.host,
         path,
       )
     case 'not': {
