@@ -21,8 +21,9 @@ import { USER_AGENT } from './user-agent.ts'
 export const MAX_SUCCESS_BYTES = 4 * 1024 * 1024
 export const MAX_ERROR_BYTES = 64 * 1024
 const CONNECT_TIMEOUT_MS = 10_000
-/** Bodies up to this size are joined: one write costs less than several. */
-const JOIN_BYTES = 64 * 1024
+/** Chunks below the first size are joined to blocks of about the second: a write costs about as much as such a copy. */
+const SMALL_BYTES = 16 * 1024
+const BLOCK_BYTES = 64 * 1024
 const NEVER_MS = 2 ** 31 - 1
 
 export interface HttpResponse {
@@ -97,21 +98,23 @@ export class HttpClient {
     let length = 0
     for (const chunk of chunks) length += chunk.length
     headers['content-length'] = String(length)
-    const joined = chunks.length === 1 ? chunks[0]! : length <= JOIN_BYTES ? Buffer.concat(chunks) : undefined
+    const blocks = coalesce(chunks)
+    const [only] = blocks
+    const body = blocks.length === 1 && only ? only : Readable.from(blocks, { objectMode: false })
     const response: Dispatcher.ResponseData = await this.#pool(url).request({
       origin: url.origin,
       path: url.pathname + url.search,
       method: 'POST',
       headers,
-      body: joined ?? Readable.from(chunks, { objectMode: false }),
+      body,
       signal: attempt,
       headersTimeout: 0,
       bodyTimeout: 0,
     })
     const success = response.statusCode >= 200 && response.statusCode < 300
     const limit = success ? MAX_SUCCESS_BYTES : MAX_ERROR_BYTES
-    const { body, truncated } = await readAtMost(response.body, limit)
-    return { status: response.statusCode, headers: firstValues(response.headers), body, truncated }
+    const answer = await readAtMost(response.body, limit)
+    return { status: response.statusCode, headers: firstValues(response.headers), ...answer }
   }
 
   #pool(url: URL): Dispatcher {
@@ -151,6 +154,30 @@ export class HttpClient {
     this.#made = buildConnector(options as buildConnector.BuildOptions) // As in #makePool.
     return this.#made
   }
+}
+
+/** Large chunks as they are, runs of small ones joined. */
+export function coalesce(chunks: readonly Uint8Array[]): Uint8Array[] {
+  const blocks: Uint8Array[] = []
+  let run: Uint8Array[] = []
+  let runBytes = 0
+  const close = () => {
+    if (run.length > 0) blocks.push(run.length === 1 ? run[0]! : Buffer.concat(run, runBytes))
+    run = []
+    runBytes = 0
+  }
+  for (const chunk of chunks) {
+    if (chunk.length >= SMALL_BYTES) {
+      close()
+      blocks.push(chunk)
+      continue
+    }
+    run.push(chunk)
+    runBytes += chunk.length
+    if (runBytes >= BLOCK_BYTES) close()
+  }
+  close()
+  return blocks
 }
 
 /** Credentials that are part of the URL, as clients in Go send them. */

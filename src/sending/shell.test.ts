@@ -74,6 +74,7 @@ interface Options {
   readonly timeoutMs?: number
   readonly plain?: boolean
   readonly host?: TestHost
+  readonly detailed?: boolean
 }
 
 function make(options: Options = {}) {
@@ -92,7 +93,7 @@ function make(options: Options = {}) {
     host,
     logger,
     telemetry: meter.instruments(sendingTelemetry('traces'), {}),
-    detailed: meter.instruments(detailedTelemetry, {}),
+    detailed: options.detailed ? meter.instruments(detailedTelemetry, {}) : undefined,
     random: () => 0.5,
   })
   const counts = () => ({
@@ -334,7 +335,7 @@ describe('batch', () => {
   const BATCH = { min_size: 3, max_size: 4, flush_timeout: '200ms' }
 
   test('joins up to min_size, splits at max_size, flushes after the time-out', async () => {
-    const { shell, backend, clock, counts, meter } = make({ queue: { batch: BATCH } })
+    const { shell, backend, clock, counts, meter } = make({ queue: { batch: BATCH }, detailed: true })
     await shell.consume(spans('a', 'b'))
     await settle()
     expect(backend.attempts).toEqual([])
@@ -461,6 +462,18 @@ describe('shutdown', () => {
     await shell.shutdown?.(AbortSignal.abort())
     expect(await waiting).toBeInstanceOf(ShutdownError)
   })
+})
+
+test('at level detailed failures say of which kind they are', async () => {
+  const { shell, backend, meter } = make({ detailed: true, retry: OFF })
+  backend.script.push(new DownstreamError('no'), new RetryableError('down'), new TypeError('bug'))
+  for (let index = 0; index < 3; index++) await shell.consume(spans('a'))
+  await settle()
+  const f = (error_type: string, error_permanent: string) =>
+    expect(meter.read('exporter_send_failed_spans', { error_type, error_permanent })).toBe(1)
+  f('DOWNSTREAM', 'true')
+  f('RETRYABLE', 'false')
+  f('UNKNOWN', 'true')
 })
 
 test('an exporter without sending settings gets one attempt and the caller its error', async () => {

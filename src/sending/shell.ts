@@ -8,8 +8,8 @@
 import type { Component, Consumer, Exporter, QueueSettings, SendingSettings } from '../component/define.ts'
 import type { Host } from '../component/host.ts'
 import type { Logger } from '../component/logger.ts'
-import type { Instruments } from '../component/telemetry.ts'
-import { isRetryable, ShutdownError, TooLargeError, toError } from '../errors.ts'
+import type { Counter, Instruments } from '../component/telemetry.ts'
+import { isRetryable, ShutdownError, TooLargeError, toError, WeirError } from '../errors.ts'
 import type { Batch, Signal } from '../otlp/batch.ts'
 import { Batcher, type Entry, finishPart, type Job } from './batcher.ts'
 import { Latch } from './latch.ts'
@@ -218,7 +218,7 @@ class Shell implements Consumer, Component {
     const { telemetry, logger } = this.#settings
     if (sentItems > 0) telemetry.sent.add(sentItems)
     if (failedItems === 0 || !error) return
-    telemetry.sendFailed.add(failedItems)
+    this.#failureCounter(error).add(failedItems)
     if (holdsCaller(this.#sending)) {
       // The caller still has the data and decides; whoever drops it logs the loss.
       logger.warn('sending failed; the caller was told', { error: error.message, failed_items: failedItems })
@@ -233,6 +233,13 @@ class Shell implements Consumer, Component {
           ? 'the process stopped before it could be sent: a longer shutdown time or a faster backend helps'
           : 'retry_on_failure is off: turn it on'
     logger.error('data dropped by exporter', { error: error.message, dropped_items: failedItems, advice })
+  }
+
+  #failureCounter(error: Error): Counter {
+    const { telemetry, detailed } = this.#settings
+    if (!detailed) return telemetry.sendFailed
+    const type = error instanceof WeirError ? error.code : 'UNKNOWN'
+    return telemetry.sendFailed.with({ error_type: type, error_permanent: String(!isRetryable(error)) })
   }
 
   #logWait(error: Error, waitMs: number, part: Batch): void {

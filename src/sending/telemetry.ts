@@ -11,14 +11,17 @@ const ITEMS: Readonly<Record<Signal, readonly [suffix: string, unit: string]>> =
   logs: ['log_records', '{records}'],
 }
 
+/** Only at level detailed. */
+const ERROR_LABELS = ['error_type', 'error_permanent']
+
 /** The metrics of level basic; the names of the counters depend on the signal. */
 export function sendingTelemetry(signal: Signal) {
   const [suffix, unit] = ITEMS[signal]
-  const items = (name: string, help: string): CounterDescription =>
-    counter(`exporter_${name}_${suffix}`, unit, help)
+  const items = (name: string, help: string, labels: readonly string[] = []): CounterDescription =>
+    counter(`exporter_${name}_${suffix}`, unit, help, labels)
   return {
     sent: items('sent', 'Items delivered to the destination.'),
-    sendFailed: items('send_failed', 'Items that could not be delivered, after all retries.'),
+    sendFailed: items('send_failed', 'Items that could not be delivered, after all retries.', ERROR_LABELS),
     enqueueFailed: items('enqueue_failed', 'Items refused because they could not enter the sending queue.'),
     queueSize: gauge('exporter_queue_size', '', 'What the sending queue holds, in flight included.', [
       'data_type',
