@@ -38,6 +38,12 @@ export type JsValue =
   | readonly JsValue[]
   | { readonly [key: string]: JsValue }
 
+/**
+ * Levels of arrays and maps in a value that is written here. Each takes up to three messages, and around a
+ * value there are up to eight, so that what is written passes the door of the next collector (MAX_DEPTH).
+ */
+const DEEPEST_VALUE = Math.floor((MAX_DEPTH - 8) / 3)
+
 const inner = new FieldCursor()
 
 export class ValueRef {
@@ -227,7 +233,7 @@ export function jsToAnyValue(value: JsValue): Uint8Array {
 
 /** Appends the content of an AnyValue: the one field that holds it, or nothing for null. */
 export function writeAnyValue(writer: WireWriter, value: JsValue, depth = 0): WireWriter {
-  if (depth > MAX_DEPTH) throw new RangeError('a value is nested too deeply, or contains itself')
+  if (depth > DEEPEST_VALUE) throw new RangeError('a value is nested too deeply, or contains itself')
   switch (typeof value) {
     case 'string':
       return writer.string(ANY_VALUE.stringValue, value)

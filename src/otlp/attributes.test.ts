@@ -14,6 +14,7 @@ import {
   writeStringAttribute,
 } from './attributes.ts'
 import { RESOURCE, SPAN } from './fields.ts'
+import { receiveRequest } from './receive.ts'
 import { WireWriter } from './wire.ts'
 
 const RESOURCE_TYPE = 'opentelemetry.proto.resource.v1.Resource'
@@ -135,10 +136,21 @@ test('a string attribute is written from bytes', () => {
 })
 
 test('a value nested too deeply is refused', () => {
-  let value: JsValue = 'x'
-  for (let depth = 0; depth < 200; depth++) value = [value]
-  expect(() => jsToAnyValue(value)).toThrow(/nested too deeply/)
+  const f = (levels: number) => {
+    let value: JsValue = 'x'
+    for (let level = 0; level < levels; level++) value = { k: value }
+    return () =>
+      receiveRequest('metrics', exemplarWith(writeAttribute(new WireWriter(), 7, 'a', value).finish()))
+  }
+  expect(f(30)().itemCount).toBe(1)
+  expect(f(31)).toThrow(/nested too deeply, or contains itself/)
 })
+
+/** The deepest place of an attribute: an exemplar of a gauge. */
+function exemplarWith(attribute: Uint8Array): Uint8Array {
+  const writer = new WireWriter().begin(1).begin(2).begin(2).begin(5).begin(1).len(5, attribute)
+  return writer.end().end().end().end().end().finish()
+}
 
 test('an own property called __proto__ stays data', () => {
   const bytes = resource(JSON.parse('{"__proto__": {"a": 1}}'))
