@@ -36,6 +36,17 @@ test('what is compressed decompresses to the same, for every algorithm and size'
   }
 })
 
+test('what comes out does not lie in a buffer much larger than itself', async () => {
+  for (const name of PACKED) {
+    for (const size of [100, 5000, 100_000]) {
+      const body = await compress(name, undefined, [Buffer.alloc(size, 'abcdefgh')])
+      const { length, buffer } = await decompress(name, body, MIB)
+      expect([name, length]).toEqual([name, size])
+      expect(buffer.byteLength).toBeLessThanOrEqual(size * 1.25 + 64)
+    }
+  }
+})
+
 test('level is passed on', async () => {
   const data = Buffer.from('some text that repeats, '.repeat(500))
   for (const name of ['gzip', 'zlib', 'zstd'] as const) {

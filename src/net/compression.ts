@@ -52,14 +52,14 @@ export function decompress(encoding: Encoding, body: Uint8Array, limitBytes: num
     if (body.length > limitBytes) throw tooLarge(encoding, limitBytes)
     switch (encoding) {
       case 'snappy':
-        if (isFramedSnappy(body)) return Promise.resolve(decodeSnappyFrames(body, limitBytes))
+        if (isFramedSnappy(body)) return Promise.resolve(compact(decodeSnappyFrames(body, limitBytes)))
         return snappyBlockLength(body, limitBytes) <= SYNC_OUTPUT_BYTES
-          ? Promise.resolve(decodeSnappyBlock(body, limitBytes))
+          ? Promise.resolve(compact(decodeSnappyBlock(body, limitBytes)))
           : snappyInPool(body)
       case 'x-snappy-framed':
-        return Promise.resolve(decodeSnappyFrames(body, limitBytes))
+        return Promise.resolve(compact(decodeSnappyFrames(body, limitBytes)))
       case 'lz4':
-        return Promise.resolve(decodeLz4Frames(body, limitBytes))
+        return Promise.resolve(compact(decodeLz4Frames(body, limitBytes)))
       default:
         return body.length <= SYNC_INPUT_BYTES
           ? Promise.resolve(inPlace(encoding, body, limitBytes) ?? inPool(encoding, body, limitBytes))
@@ -70,6 +70,18 @@ export function decompress(encoding: Encoding, body: Uint8Array, limitBytes: num
   }
 }
 
+/**
+ * The bytes in a buffer of about their own size, copied if they lie in a much larger one: what is kept for long (a queue, a
+ * trace store) should not keep more than itself.
+ */
+export function compact(bytes: Buffer): Buffer {
+  const { length } = bytes
+  if (bytes.buffer.byteLength <= length + length / 4 + 64) return bytes
+  const copy = Buffer.allocUnsafeSlow(length)
+  copy.set(bytes)
+  return copy
+}
+
 type NodeEncoding = 'gzip' | 'zlib' | 'deflate' | 'zstd'
 
 /** Undefined when the result is longer than may be made in place. */
@@ -77,8 +89,10 @@ function inPlace(encoding: NodeEncoding, body: Uint8Array, limitBytes: number): 
   const bound = Math.min(limitBytes, SYNC_OUTPUT_BYTES)
   try {
     const options = decoderOptions(encoding, body, bound, limitBytes)
-    if (encoding === 'gzip') return zlib.gunzipSync(body, options)
-    return encoding === 'zstd' ? zlib.zstdDecompressSync(body, options) : zlib.inflateSync(body, options)
+    if (encoding === 'gzip') return compact(zlib.gunzipSync(body, options))
+    return compact(
+      encoding === 'zstd' ? zlib.zstdDecompressSync(body, options) : zlib.inflateSync(body, options),
+    )
   } catch (error) {
     if (isOverLimit(error) && bound < limitBytes) return undefined
     throw decodeError(encoding, error, limitBytes)
@@ -89,8 +103,8 @@ async function inPool(encoding: NodeEncoding, body: Uint8Array, limitBytes: numb
   await jobs.enter()
   try {
     const options = decoderOptions(encoding, body, limitBytes, limitBytes)
-    if (encoding === 'gzip') return await gunzip(body, options)
-    return encoding === 'zstd' ? await zstdDecompress(body, options) : await inflate(body, options)
+    if (encoding === 'gzip') return compact(await gunzip(body, options))
+    return compact(await (encoding === 'zstd' ? zstdDecompress(body, options) : inflate(body, options)))
   } catch (error) {
     throw decodeError(encoding, error, limitBytes)
   } finally {

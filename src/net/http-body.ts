@@ -6,6 +6,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { InvalidError, RetryableError, TooLargeError } from '../errors.ts'
+import { compact } from './compression.ts'
 import type { Exchange } from './http-server.ts'
 import type { InFlightBytes } from './in-flight.ts'
 
@@ -141,7 +142,7 @@ class BodyReader {
       return
     }
     this.#settled = true
-    this.#resolve(this.#length === this.#bytes.length ? this.#bytes : this.#bytes.subarray(0, this.#length))
+    this.#resolve(compact(this.#bytes.subarray(0, this.#length)))
   }
 
   #fail(error: Error): void {

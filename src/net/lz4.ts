@@ -27,7 +27,7 @@ class Output {
   }
 }
 
-export function decodeLz4Frames(body: Uint8Array, limitBytes: number): Uint8Array {
+export function decodeLz4Frames(body: Uint8Array, limitBytes: number): Buffer {
   const output = new Output(limitBytes)
   let at = 0
   do {

@@ -28,7 +28,7 @@ export function snappyBlockLength(body: Uint8Array, limitBytes: number): number 
 }
 
 /** Decodes one block. The result is the caller's. */
-export function decodeSnappyBlock(body: Uint8Array, limitBytes: number): Uint8Array {
+export function decodeSnappyBlock(body: Uint8Array, limitBytes: number): Buffer {
   snappyBlockLength(body, limitBytes)
   try {
     // The codec gives a Buffer unless told otherwise.
@@ -72,7 +72,7 @@ export function encodeSnappyBlock(data: Uint8Array): Uint8Array {
  * Decodes a framed stream: chunks of a type byte, 3 bytes of length and the content. Types: 0 compressed and 1 plain, each
  * after a masked CRC-32C of the decoded bytes; 0xff identifier; 0x80 to 0xfe are skipped, 2 to 0x7f are errors.
  */
-export function decodeSnappyFrames(body: Uint8Array, limitBytes: number): Uint8Array {
+export function decodeSnappyFrames(body: Uint8Array, limitBytes: number): Buffer {
   if (!isFramedSnappy(body)) throw new InvalidError('snappy stream without its identifier')
   const parts: Uint8Array[] = []
   let total = 0

@@ -1,4 +1,7 @@
+import { mkdtempSync, rmSync } from 'node:fs'
 import http from 'node:http'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import zlib from 'node:zlib'
 import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -93,6 +96,25 @@ test('wrong paths, methods and types get their texts', async () => {
   await f({ method: 'PUT' }, 405, /supported: \[POST\]/)
   await f({ type: 'text/xml' }, 415, /application\/json, application\/x-protobuf/)
   await f({ type: '' }, 415, /application\/json/)
+})
+
+test('listens on a unix socket', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'weir-otlp-'))
+  const socketPath = path.join(folder, 'http.sock')
+  const { sink } = await receive({ endpoint: socketPath, transport: 'unix' })
+  const call = http.request({
+    socketPath,
+    method: 'POST',
+    path: '/v1/traces',
+    headers: { 'Content-Type': PROTOBUF },
+  })
+  call.end(body)
+  const status = await new Promise((resolve) =>
+    call.on('response', (response) => resolve(response.statusCode)),
+  )
+  expect(status).toBe(200)
+  expect(sink.batches[0]?.context.clientAddress).toBe('')
+  rmSync(folder, { recursive: true })
 })
 
 test('a signal that no pipeline takes is not there', async () => {
