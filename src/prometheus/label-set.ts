@@ -8,12 +8,17 @@
  * Names that only become equal by sanitising are rare and go the slow way over strings.
  */
 import { anyValueText } from '../otlp/any-value.ts'
-import { KEY_VALUE } from '../otlp/fields.ts'
-import { FieldCursor, LEN } from '../otlp/wire.ts'
+import { ANY_VALUE, KEY_VALUE } from '../otlp/fields.ts'
+import { FieldCursor, LEN, VARINT } from '../otlp/wire.ts'
 import { ByteArea } from './byte-area.ts'
 import { ATTRIBUTE, EXTERNAL, joinAttributes, type LabelBase, WINS } from './label-base.ts'
 import { appendLabel, compareNames, LabelName, type LabelNames, METRIC_NAME } from './labels.ts'
 import { readAttribute } from './values.ts'
+
+/** Varints of so many bytes are exact as numbers, and not negative. */
+const SAFE_VARINT = 7
+const TRUE = Buffer.from('true')
+const FALSE = Buffer.from('false')
 
 /** Up to here sorting by insertion is cheapest; a hostile point may have many more. */
 const INSERTION_SORT = 48
@@ -30,6 +35,7 @@ export class LabelSet {
 
   readonly #keys: LabelNames
   readonly #scratch = new ByteArea(4096)
+  readonly #digits = new Uint8Array(20)
   readonly #attribute = new FieldCursor()
   readonly #value = new FieldCursor()
   #base: LabelBase | undefined
@@ -107,8 +113,28 @@ export class LabelSet {
       if (value.start < value.end) this.#push(name, bytes, value.start, value.end, start, end)
       return
     }
+    if (value.wireType === VARINT && value.end === valueEnd && value.end - value.start <= SAFE_VARINT) {
+      const number = value.uint()
+      if (value.number === ANY_VALUE.intValue) this.#pushDigits(name, number, start, end)
+      else if (value.number === ANY_VALUE.boolValue) {
+        const text = number === 0 ? FALSE : TRUE
+        this.#push(name, text, 0, text.length, start, end)
+      }
+      return
+    }
     const text = Buffer.from(anyValueText(bytes, valueStart, valueEnd))
     if (text.length > 0) this.#push(name, text, 0, text.length, start, end)
+  }
+
+  /** A whole number that is not negative, in decimal. */
+  #pushDigits(name: LabelName, number: number, pairStart: number, pairEnd: number): void {
+    const digits = this.#digits
+    let at = digits.length
+    do {
+      digits[--at] = 48 + (number % 10)
+      number = Math.floor(number / 10)
+    } while (number > 0)
+    this.#push(name, digits, at, digits.length, pairStart, pairEnd)
   }
 
   #push(
