@@ -25,6 +25,9 @@ const config = z.strictObject({
   attributes: z.array(resourceAction).min(1, { error: 'at least one action is required' }),
 })
 
+/** Configs whose entries without an action were named: a config is one object in all pipelines. */
+const warned = new WeakSet<object>()
+
 export default defineProcessor({
   type: 'resource',
   signals: ['traces', 'metrics', 'logs'],
@@ -35,8 +38,10 @@ export default defineProcessor({
   telemetry: {},
   create({ config, logger, host, next }) {
     const silent = config.attributes.filter((entry) => !entry.action).map((entry) => entry.key)
-    if (silent.length > 0 && host.shard === 0)
+    if (silent.length > 0 && host.shard === 0 && !warned.has(config)) {
+      warned.add(config)
       logger.warn('Entries without an action are taken as upsert.', { keys: silent })
+    }
     const rewriter = new ResourceRewriter(new AttributeEditor(config.attributes, 'upsert'))
     return {
       // Async, so that broken bytes reject instead of throwing.

@@ -137,9 +137,12 @@ test('at the hard limit collections begin without a gap, then back off to the ca
 
 test('pipelines of one limiter share one watch; shutdown stops it, twice or unstarted', async () => {
   const host = new LedgerHost()
-  const first = createProcessor(definition, CONFIG, { host })
-  const second = createProcessor(definition, CONFIG, { host, signal: 'logs' })
-  const unstarted = createProcessor(definition, CONFIG, { host, signal: 'metrics' })
+  // The service parses a config once and hands the same object to every pipeline.
+  const parsed = definition.config.parse(CONFIG)
+  const once = { ...definition, config: definition.config.transform(() => parsed) }
+  const first = createProcessor(once, CONFIG, { host })
+  const second = createProcessor(once, CONFIG, { host, signal: 'logs' })
+  const unstarted = createProcessor(once, CONFIG, { host, signal: 'metrics' })
   await first.start()
   await second.start()
   expect(host.clock.pendingTimers).toBe(1)

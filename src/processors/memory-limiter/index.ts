@@ -14,7 +14,7 @@
 import { defineProcessor } from '../../component/define.ts'
 import { counter } from '../../component/telemetry.ts'
 import type { Signal } from '../../otlp/batch.ts'
-import { config, limitsOf } from './config.ts'
+import { config } from './config.ts'
 import { sharedWatch } from './watch.ts'
 
 const telemetry = {
@@ -50,18 +50,13 @@ export default defineProcessor({
   capabilities: { mutatesData: false },
   config,
   telemetry,
-  create({ id, config, telemetry, logger, host, signal, next }) {
-    const limits = limitsOf(config)
-    const { watch, forget } = sharedWatch(id, config, limits, host, logger)
+  create({ config, telemetry, logger, host, signal, next }) {
+    const watch = sharedWatch(config, host, logger)
     const accepted = telemetry[ACCEPTED[signal]]
     const refused = telemetry[REFUSED[signal]]
     let started = false
     return {
       async start() {
-        logger.info('Memory limiter configured.', {
-          limit_bytes: limits.hardBytes,
-          soft_limit_bytes: limits.softBytes,
-        })
         started = true
         watch.start()
       },
@@ -79,7 +74,7 @@ export default defineProcessor({
       async shutdown() {
         if (!started) return
         started = false
-        if (watch.stop()) forget()
+        watch.stop()
       },
     }
   },

@@ -7,13 +7,13 @@
  * ledger, which is a read of shared memory: a burst over the soft limit brings the next check forward, and one over the hard
  * limit is refused at once.
  *
- * The limiter instances of one id on one shard (one per pipeline) share a watch, so that one of them collects.
+ * The limiter instances of one id on one shard (one per pipeline) share a watch.
  */
 import type { Clock, Timer } from '../../component/clock.ts'
 import type { Host, MemoryLedger } from '../../component/host.ts'
 import type { Logger } from '../../component/logger.ts'
 import { RefusedError } from '../../errors.ts'
-import type { Config, Limits } from './config.ts'
+import { type Config, type Limits, limitsOf } from './config.ts'
 
 /** Checks that bursts bring forward are this far apart at least. */
 const EARLY_CHECK_GAP_MS = 100
@@ -87,15 +87,17 @@ export class MemoryWatch {
 
   start(): void {
     if (this.#users++ > 0) return
+    this.#logger.info('Memory limiter configured.', {
+      limit_bytes: this.limits.hardBytes,
+      soft_limit_bytes: this.limits.softBytes,
+    })
     this.#ticker = this.#host.clock.every(this.#intervalMs, () => this.check())
   }
 
-  /** True when this was the last user. */
-  stop(): boolean {
-    if (--this.#users > 0) return false
+  stop(): void {
+    if (--this.#users > 0) return
     this.#ticker?.cancel()
     this.#ticker = undefined
-    return true
   }
 
   /** The error when data is refused now. Cheap: asked once or twice per request. */
@@ -158,25 +160,16 @@ export class MemoryWatch {
   }
 }
 
-const watches = new WeakMap<MemoryLedger, Map<string, MemoryWatch>>()
+const watches = new WeakMap<Config, MemoryWatch>()
 
-/** The watch of this limiter on this shard; the same for all its pipelines while the config is the same. */
-export function sharedWatch(
-  id: string,
-  config: Config,
-  limits: Limits,
-  host: Host,
-  logger: Logger,
-): { readonly watch: MemoryWatch; readonly forget: () => void } {
-  const key = JSON.stringify([id, config])
-  const known = watches.get(host.memory) ?? new Map<string, MemoryWatch>()
-  watches.set(host.memory, known)
-  const watch = known.get(key) ?? new MemoryWatch(config, limits, host, logger)
-  known.set(key, watch)
-  return {
-    watch,
-    forget: () => {
-      if (known.get(key) === watch) known.delete(key)
-    },
-  }
+/**
+ * The watch of this limiter on this shard. Its pipelines have the same config object, and so the same watch; a reload
+ * makes another one.
+ */
+export function sharedWatch(config: Config, host: Host, logger: Logger): MemoryWatch {
+  const known = watches.get(config)
+  if (known !== undefined) return known
+  const watch = new MemoryWatch(config, limitsOf(config), host, logger)
+  watches.set(config, watch)
+  return watch
 }
