@@ -9,6 +9,7 @@
  */
 import type { Socket } from 'node:net'
 import * as grpc from '@grpc/grpc-js'
+import { compact } from './compression.ts'
 import { GRPC, type GrpcServer, type GrpcServerOptions, type GrpcStatus, type UnaryCall } from './grpc.ts'
 
 /** What one connection may buffer in the library, in MB. */
@@ -191,7 +192,7 @@ function register(server: grpc.Server, path: string, options: GrpcServerOptions,
       return
     }
     calls.unread.delete(request)
-    request.message = call.request
+    request.message = compact(call.request)
     const deadline = call.getDeadline()
     if (typeof deadline === 'number' && deadline !== Number.POSITIVE_INFINITY)
       request.deadlineMs = performance.now() + deadline - Date.now()
