@@ -1,6 +1,7 @@
 /**
- * What an exporter throws when one attempt ended differently for different parts of the batch: delivered, worth another
- * try, or refused for good. The shell (src/sending) counts each part and sends only `failed` again.
+ * What an exporter throws when one attempt ended differently for different parts of the batch: delivered,
+ * worth another try, or refused for good. The shell (src/sending) counts each part and sends only `failed`
+ * again.
  *
  * Items neither in `failed` nor counted in `droppedItems` were delivered.
  */

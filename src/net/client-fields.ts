@@ -1,6 +1,7 @@
 /**
- * The fields of outgoing connections, under the names and defaults of the Collector: what HTTP and gRPC clients share, then
- * each block. An exporter spreads a block into its schema and hands the parsed config to HttpClient or GrpcClient.
+ * The fields of outgoing connections, under the names and defaults of the Collector: what HTTP and gRPC
+ * clients share, then each block. An exporter spreads a block into its schema and hands the parsed config to
+ * HttpClient or GrpcClient.
  */
 import { z } from 'zod'
 import { duration, harmless, refused, Secret } from '../config/fields.ts'
@@ -93,7 +94,9 @@ export function httpClientFields(defaults: { readonly compression?: HttpCompress
   }
 }
 
-/** Compression levels that each algorithm knows, as in confighttp. Puts the issue on compression_params.level. */
+/**
+ * Compression levels that each algorithm knows, as in confighttp. Puts the issue on compression_params.level.
+ */
 export function checkCompression(
   config: {
     compression: HttpCompression

@@ -1,6 +1,7 @@
 /**
- * Unary gRPC calls of exporters, on @grpc/grpc-js: bytes go out by path and bytes come back. Protobuf is none of its
- * business, but for google.rpc.Status in the trailer, from which the delay that a server asks for is read.
+ * Unary gRPC calls of exporters, on @grpc/grpc-js: bytes go out by path and bytes come back. Protobuf is none
+ * of its business, but for google.rpc.Status in the trailer, from which the delay that a server asks for is
+ * read.
  */
 import { createSecureContext } from 'node:tls'
 import * as grpc from '@grpc/grpc-js'
@@ -92,8 +93,8 @@ export class GrpcClient {
   }
 
   /**
-   * One call. Rejects with RetryableError or DownstreamError by the status (spec: OTLP/gRPC). `timeoutMs` is told to the
-   * server; 0 = none. `attempt` ends the call.
+   * One call. Rejects with RetryableError or DownstreamError by the status (spec: OTLP/gRPC). `timeoutMs` is
+   * told to the server; 0 = none. `attempt` ends the call.
    */
   async call(
     path: string,
@@ -190,7 +191,9 @@ function callError(error: grpc.ServiceError): Error {
   return grpcStatusError(error.code, error.details || error.message, retryAfterMs, error)
 }
 
-/** What a gRPC status means for the data. RESOURCE_EXHAUSTED may be sent again only when the server says when. */
+/**
+ * What a gRPC status means for the data. RESOURCE_EXHAUSTED may be sent again only when the server says when.
+ */
 export function grpcStatusError(
   code: number,
   message: string,
@@ -217,7 +220,10 @@ export function grpcStatusError(
 
 const RETRY_INFO = 'type.googleapis.com/google.rpc.RetryInfo'
 
-/** The delay of a RetryInfo detail in an encoded google.rpc.Status; undefined when there is none or it is broken. */
+/**
+ * The delay of a RetryInfo detail in an encoded google.rpc.Status; undefined when there is none or it is
+ * broken.
+ */
 export function retryDelayMs(status: Uint8Array): number | undefined {
   try {
     return readRetryDelay(new FieldCursor(status))

@@ -1,9 +1,9 @@
 /**
  * HTTP requests of exporters, on undici: one pool of connections per destination.
  *
- * What a hostile or broken server sends back is bounded: headers by the parser, the body of a success to 4 MiB and of an
- * error to 64 KiB, after which the connection is dropped. No content encoding is asked for and none is decoded, redirects
- * are not followed. A body in chunks is sent as it is, without joining it.
+ * What a hostile or broken server sends back is bounded: headers by the parser, the body of a success to 4
+ * MiB and of an error to 64 KiB, after which the connection is dropped. No content encoding is asked for and
+ * none is decoded, redirects are not followed. A body in chunks is sent as it is, without joining it.
  */
 import { Readable } from 'node:stream'
 import { buildConnector, type Dispatcher, EnvHttpProxyAgent, Pool, ProxyAgent } from 'undici'
@@ -21,7 +21,10 @@ import { USER_AGENT } from './user-agent.ts'
 export const MAX_SUCCESS_BYTES = 4 * 1024 * 1024
 export const MAX_ERROR_BYTES = 64 * 1024
 const CONNECT_TIMEOUT_MS = 10_000
-/** Chunks below the first size are joined to blocks of about the second: a write costs about as much as such a copy. */
+/**
+ * Chunks below the first size are joined to blocks of about the second: a write costs about as much as such a
+ * copy.
+ */
 const SMALL_BYTES = 16 * 1024
 const BLOCK_BYTES = 64 * 1024
 const NEVER_MS = 2 ** 31 - 1
@@ -61,8 +64,8 @@ export class HttpClient {
   }
 
   /**
-   * Sends one POST. Rejects with RetryableError when no answer came (connection, time-out); a status, whatever it is,
-   * resolves. `headers` are the exporter's own; those of the config replace them.
+   * Sends one POST. Rejects with RetryableError when no answer came (connection, time-out); a status,
+   * whatever it is, resolves. `headers` are the exporter's own; those of the config replace them.
    */
   async post(
     url: URL,
@@ -228,8 +231,8 @@ export function retryAfterMs(response: HttpResponse, wallMs: number): number | u
 }
 
 /**
- * What a status that is no success means: RetryableError when `retryable` says so (with Retry-After for 429 and 503), else
- * DownstreamError with the gRPC code that the status stands for.
+ * What a status that is no success means: RetryableError when `retryable` says so (with Retry-After for 429
+ * and 503), else DownstreamError with the gRPC code that the status stands for.
  */
 export function statusError(
   response: HttpResponse,

@@ -1,6 +1,6 @@
 /**
- * The answer to an OTLP export: Export*ServiceResponse, whose partial_success says what the backend rejected although it
- * answered success. The three signals have the same shape on the wire.
+ * The answer to an OTLP export: Export*ServiceResponse, whose partial_success says what the backend rejected
+ * although it answered success. The three signals have the same shape on the wire.
  */
 import { FieldCursor, LEN } from '../otlp/wire.ts'
 

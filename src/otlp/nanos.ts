@@ -1,6 +1,6 @@
 /**
- * 64-bit nanoseconds as seconds and the rest, both exact as JS numbers: what Timestamp and Duration of protobuf are made of.
- * Every step stays below 2^53, so the 64-bit value itself never is a number.
+ * 64-bit nanoseconds as seconds and the rest, both exact as JS numbers: what Timestamp and Duration of
+ * protobuf are made of. Every step stays below 2^53, so the 64-bit value itself never is a number.
  */
 import { readFixed32 } from './wire.ts'
 

@@ -1,9 +1,10 @@
 /**
- * Batching in the sending queue (`sending_queue.batch`): joins requests until min_size is reached or flush_timeout has passed, and
- * splits what is over max_size. With `partition.metadata_keys` each combination of values has its own batch.
+ * Batching in the sending queue (`sending_queue.batch`): joins requests until min_size is reached or
+ * flush_timeout has passed, and splits what is over max_size. With `partition.metadata_keys` each combination
+ * of values has its own batch.
  *
- * A request is done only when every batch that holds a part of it is; until then it keeps its place in the queue. So
- * all that waits here is within queue_size.
+ * A request is done only when every batch that holds a part of it is; until then it keeps its place in the
+ * queue. So all that waits here is within queue_size.
  */
 import type { Clock, Timer } from '../component/clock.ts'
 import type { QueueBatchSettings } from '../component/define.ts'
@@ -48,7 +49,10 @@ interface Partition {
   timer: Timer | undefined
 }
 
-/** Combinations of metadata values that are filled at a time; over it the one that waits longest is sent early. */
+/**
+ * Combinations of metadata values that are filled at a time; over it the one that waits longest is sent
+ * early.
+ */
 const MAX_PARTITIONS = 10_000
 
 export class Batcher {

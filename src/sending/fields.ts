@@ -1,7 +1,8 @@
 /**
- * The three blocks that every exporter shares, under the names and defaults of the Collector's exporter helper:
- * `timeout`, `retry_on_failure` and `sending_queue`. An exporter puts them into its schema and hands the parsed
- * values to `sendingSettings`:
+ * The three blocks that every exporter shares, under the names and defaults of the Collector's exporter
+ * helper:
+ * `timeout`, `retry_on_failure` and `sending_queue`. An exporter puts them into its schema and hands the
+ * parsed values to `sendingSettings`:
  *
  *     config: z.strictObject({
  *       timeout: timeoutField('5s'), retry_on_failure: retryField(), sending_queue: queueField(), ...
@@ -136,7 +137,7 @@ export function queueField(defaults: QueueDefaults = {}) {
       const { enabled, batch, queue_size, sizer } = context.value
       if (!enabled || !batch || batchSizer(batch, sizer) !== (sizer ?? 'requests')) return
       if (batch.min_size <= queue_size) return
-      const message = `min_size ${batch.min_size} is more than queue_size ${queue_size}: the batch could never fill`
+      const message = `${batch.min_size} is more than queue_size ${queue_size}: the batch could never fill`
       context.issues.push({ code: 'custom', message, path: ['batch', 'min_size'], input: batch.min_size })
     })
   return block.nullish().transform((given): QueueSettings | undefined => {

@@ -1,8 +1,8 @@
 /**
  * The sending queue in memory: who may enter (Admission) and the order of the work (Deque).
  *
- * The limit is one for the process, whatever the number of shards, and counts what is in flight as well as what waits.
- * A place is given back only when the export has ended.
+ * The limit is one for the process, whatever the number of shards, and counts what is in flight as well as
+ * what waits. A place is given back only when the export has ended.
  */
 import type { Clock, Timer } from '../component/clock.ts'
 import type { QueueSettings, Sizer } from '../component/define.ts'
@@ -46,8 +46,8 @@ export class Admission {
   /**
    * Takes a place, or throws. A promise comes back only when the caller has to wait for space.
    *
-   * A batch larger than the whole queue can never enter. The Collector refuses it as if it could, and clients then send it
-   * for ever; here it is TooLargeError, which tells them to stop.
+   * A batch larger than the whole queue can never enter. The Collector refuses it as if it could, and clients
+   * then send it for ever; here it is TooLargeError, which tells them to stop.
    */
   enter(size: number, deadlineMs: number | undefined): Promise<void> | undefined {
     const { queueSize, sizer, blockOnOverflow } = this.#settings

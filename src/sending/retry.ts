@@ -1,13 +1,13 @@
 /**
  * Sends one batch until it is delivered, refused for good, or out of time.
  *
- * The wait before the next attempt is uniform in interval x (1 +/- randomization_factor); the interval grows by the multiplier
- * up to max_interval. A delay that the backend asks for raises the wait and never lowers it. When the wait would pass
- * max_elapsed_time or the caller's deadline, it gives up at once rather than after the wait. Of a partial failure only the failed
- * part is sent again.
+ * The wait before the next attempt is uniform in interval x (1 +/- randomization_factor); the interval grows
+ * by the multiplier up to max_interval. A delay that the backend asks for raises the wait and never lowers
+ * it. When the wait would pass max_elapsed_time or the caller's deadline, it gives up at once rather than
+ * after the wait. Of a partial failure only the failed part is sent again.
  *
- * Once retries are stopped (shutdown), whatever waits gets its last attempt at once, unless the backend has asked
- * for a delay that is not over.
+ * Once retries are stopped (shutdown), whatever waits gets its last attempt at once, unless the backend has
+ * asked for a delay that is not over.
  */
 import type { Clock } from '../component/clock.ts'
 import type { RetrySettings } from '../component/define.ts'

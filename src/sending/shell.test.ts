@@ -12,7 +12,9 @@ import { queueField, retryField, sendingSettings } from './fields.ts'
 import { wrapExporter } from './shell.ts'
 import { detailedTelemetry, sendingTelemetry } from './telemetry.ts'
 
-/** An exporter that follows a script: each attempt takes the next entry; after the script everything succeeds. */
+/**
+ * An exporter that follows a script: each attempt takes the next entry; after the script everything succeeds.
+ */
 class Backend implements Exporter {
   readonly attempts: { atMs: number; names: string[] }[] = []
   readonly delivered: string[] = []

@@ -1,9 +1,10 @@
 /**
- * The shell around every exporter: sending queue, batching, retry and time limit. The service wraps each exporter with it, so
- * that an exporter writes one attempt and nothing else.
+ * The shell around every exporter: sending queue, batching, retry and time limit. The service wraps each
+ * exporter with it, so that an exporter writes one attempt and nothing else.
  *
- * Invariant: every item that consume() accepts is, in the end, counted once as sent or as send_failed, whatever happens
- * (time-out, refusal, shutdown). What is not accepted is counted as enqueue_failed and the caller is told.
+ * Invariant: every item that consume() accepts is, in the end, counted once as sent or as send_failed,
+ * whatever happens (time-out, refusal, shutdown). What is not accepted is counted as enqueue_failed and the
+ * caller is told.
  */
 import type { Component, Consumer, Exporter, QueueSettings, SendingSettings } from '../component/define.ts'
 import type { Host } from '../component/host.ts'

@@ -1,6 +1,6 @@
 /**
- * Own metrics of every exporter, under the Collector's names. Final outcomes are counted, after the retries; what a
- * backend reports as a partial success counts as sent.
+ * Own metrics of every exporter, under the Collector's names. Final outcomes are counted, after the retries;
+ * what a backend reports as a partial success counts as sent.
  */
 import { type CounterDescription, counter, gauge, histogram } from '../component/telemetry.ts'
 import type { Signal } from '../otlp/batch.ts'

@@ -1,6 +1,7 @@
 /**
- * One attempt under a time limit. When the time is up, or the process gives up, the attempt's signal aborts and the result is there
- * at once, whether or not the exporter listens to the signal: a hung exporter cannot hold a queue consumer.
+ * One attempt under a time limit. When the time is up, or the process gives up, the attempt's signal aborts
+ * and the result is there at once, whether or not the exporter listens to the signal: a hung exporter cannot
+ * hold a queue consumer.
  */
 import type { Clock } from '../component/clock.ts'
 import type { Exporter } from '../component/define.ts'
@@ -8,7 +9,10 @@ import { RetryableError, toError } from '../errors.ts'
 import type { Batch } from '../otlp/batch.ts'
 import type { Latch } from './latch.ts'
 
-/** `timeoutMs` 0 = no limit. Rejects with RetryableError on time-out and with the latch's reason when it trips. */
+/**
+ * `timeoutMs` 0 = no limit. Rejects with RetryableError on time-out and with the latch's reason when it
+ * trips.
+ */
 export function attempt(
   exporter: Exporter,
   batch: Batch,

@@ -1,6 +1,7 @@
 /**
- * Backends that are slow, away, picky or hung, behind the shell and the OTLP exporters, over real sockets. The guarantee: every
- * item that was accepted is delivered or counted, and what was refused can be sent again.
+ * Backends that are slow, away, picky or hung, behind the shell and the OTLP exporters, over real sockets.
+ * The guarantee: every item that was accepted is delivered or counted, and what was refused can be sent
+ * again.
  */
 import { expect, test } from 'vitest'
 import { systemClock } from '../../src/component/clock.ts'

@@ -1,4 +1,6 @@
-/** An HTTP server on loopback that records requests and answers by script; after the script it answers 200. */
+/**
+ * An HTTP server on loopback that records requests and answers by script; after the script it answers 200.
+ */
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 

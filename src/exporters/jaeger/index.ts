@@ -6,8 +6,9 @@
  *         endpoint: jaeger-collector:14250
  *         tls: { insecure: true }
  *
- * The Collector removed it in 2023, since Jaeger itself takes OTLP from 1.35 on; it is here for files that still have it. Spans
- * of equal resources go out as one request. When some requests of a batch fail, only those are sent again.
+ * The Collector removed it in 2023, since Jaeger itself takes OTLP from 1.35 on; it is here for files that
+ * still have it. Spans of equal resources go out as one request. When some requests of a batch fail, only
+ * those are sent again.
  */
 import { z } from 'zod'
 import { defineExporter } from '../../component/define.ts'
@@ -66,7 +67,9 @@ interface Progress {
   error: Error | undefined
 }
 
-/** Posts the spans of each resource. Once a request has failed retryably, those not yet begun are kept back. */
+/**
+ * Posts the spans of each resource. Once a request has failed retryably, those not yet begun are kept back.
+ */
 async function postAll(batch: Batch, post: (message: Uint8Array) => Promise<void>): Promise<void> {
   const groups = groupByResource(batch.chunks)
   const progress: Progress = {

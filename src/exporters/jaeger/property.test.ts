@@ -1,4 +1,7 @@
-/** Random traces, translated from bytes, against a plain translation of the decoded objects. The seed is printed on failure. */
+/**
+ * Random traces, translated from bytes, against a plain translation of the decoded objects. The seed is
+ * printed on failure.
+ */
 import { expect, test } from 'vitest'
 import { decode, decodeMessage, encodeMessage, type Plain } from '../../../test/support/otlp.ts'
 import { randomRequest, seeded } from '../../../test/support/random-otlp.ts'

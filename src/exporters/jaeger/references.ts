@@ -20,7 +20,10 @@ function isZero(bytes: Uint8Array, start: number, end: number): boolean {
   return true
 }
 
-/** The parent first: servers take the first CHILD_OF for it. A link to the parent only says of which kind it is. */
+/**
+ * The parent first: servers take the first CHILD_OF for it. A link to the parent only says of which kind it
+ * is.
+ */
 export function writeReferences(writer: WireWriter): void {
   const { bytes } = span
   const hasParent = !isZero(bytes, span.parentStart, span.parentEnd)

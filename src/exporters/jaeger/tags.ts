@@ -1,6 +1,6 @@
 /**
- * Tags of Jaeger (api_v2 KeyValue) from attributes of OTLP, and times in its two fields. Scalars are copied as encoded:
- * both sides write them in the same way.
+ * Tags of Jaeger (api_v2 KeyValue) from attributes of OTLP, and times in its two fields. Scalars are copied
+ * as encoded: both sides write them in the same way.
  */
 
 import {
@@ -14,8 +14,8 @@ import { ANY_VALUE } from '../../otlp/fields.ts'
 import { divideNanos, parts, readNanos } from '../../otlp/nanos.ts'
 import { FIXED64, LEN, readFixed32, VARINT, WireWriter } from '../../otlp/wire.ts'
 
-// message KeyValue { string key = 1; ValueType v_type = 2; string v_str = 3; bool v_bool = 4; int64 v_int64 = 5;
-//   double v_float64 = 6; bytes v_binary = 7; }
+// message KeyValue { string key = 1; ValueType v_type = 2; string v_str = 3; bool v_bool = 4;
+//   int64 v_int64 = 5; double v_float64 = 6; bytes v_binary = 7; }
 export function writeTag(writer: WireWriter, field: number, attribute: AttributeCursor): void {
   const { bytes, keyStart, keyEnd, value } = attribute
   writer.begin(field, attribute.fieldEnd - attribute.fieldStart)
@@ -110,7 +110,10 @@ export function writeTimestamp(writer: WireWriter, field: number, bytes: Uint8Ar
   writer.end()
 }
 
-/** A google.protobuf.Duration from one time to the other; both parts are negative when it ends before it starts. */
+/**
+ * A google.protobuf.Duration from one time to the other; both parts are negative when it ends before it
+ * starts.
+ */
 // message Duration { int64 seconds = 1; int32 nanos = 2; }
 export function writeDuration(
   writer: WireWriter,

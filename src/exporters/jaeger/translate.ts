@@ -1,8 +1,9 @@
 /**
- * OTLP to Jaeger: one PostSpansRequest from the spans of one resource, as the exporter of the Go collector made it.
+ * OTLP to Jaeger: one PostSpansRequest from the spans of one resource, as the exporter of the Go collector
+ * made it.
  *
- * Encoded spans are read in place and the request is written straight from them; nothing is made per span. Ids, texts
- * and scalars are copied as bytes.
+ * Encoded spans are read in place and the request is written straight from them; nothing is made per span.
+ * Ids, texts and scalars are copied as bytes.
  */
 
 import {
@@ -45,7 +46,8 @@ const fields = new FieldCursor()
 const inner = new FieldCursor()
 
 /** The pieces are encoded requests, each with one ResourceSpans, all of the same resource. */
-// message PostSpansRequest { Batch batch = 1; }, message Batch { repeated Span spans = 1; Process process = 2; }
+// message PostSpansRequest { Batch batch = 1; }
+// message Batch { repeated Span spans = 1; Process process = 2; }
 export function encodePostSpans(pieces: readonly Uint8Array[]): PostSpans {
   let length = 0
   for (const piece of pieces) length += piece.length
@@ -106,8 +108,9 @@ function scopeTags(bytes: Uint8Array, start: number, end: number): Uint8Array {
   return writer.finish()
 }
 
-// message Span { bytes trace_id = 1; bytes span_id = 2; string operation_name = 3; repeated SpanRef references = 4;
-//   uint32 flags = 5; Timestamp start_time = 6; Duration duration = 7; repeated KeyValue tags = 8; repeated Log logs = 9; }
+// message Span { bytes trace_id = 1; bytes span_id = 2; string operation_name = 3;
+//   repeated SpanRef references = 4; uint32 flags = 5; Timestamp start_time = 6; Duration duration = 7;
+//   repeated KeyValue tags = 8; repeated Log logs = 9; ... }
 function writeSpan(writer: WireWriter, scope: Uint8Array): void {
   const { bytes } = span
   writeRange(writer, JAEGER_SPAN.traceId, bytes, span.traceIdStart, span.traceIdEnd)

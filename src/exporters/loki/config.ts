@@ -1,6 +1,7 @@
 /**
- * Fields of the `loki` exporter: those of the last version in the Collector, those that were removed from it in 2023 and are
- * still in users' files (tenant_id, tenant, labels, format), and Weir's own (encoding, structured_metadata).
+ * Fields of the `loki` exporter: those of the last version in the Collector, those that were removed from it
+ * in 2023 and are still in users' files (tenant_id, tenant, labels, format), and Weir's own (encoding,
+ * structured_metadata).
  */
 import { z } from 'zod'
 import { httpClientFields, httpUrlField } from '../../net/client-fields.ts'

@@ -6,8 +6,8 @@
  *         endpoint: http://loki:3100/loki/api/v1/push
  *         headers: { X-Scope-OrgID: team }
  *
- * The Collector removed it in 2024, since Loki itself takes OTLP from version 3 on; it is here for files that still have it.
- * When the pushes of some tenants fail, only their records are sent again.
+ * The Collector removed it in 2024, since Loki itself takes OTLP from version 3 on; it is here for files that
+ * still have it. When the pushes of some tenants fail, only their records are sent again.
  */
 import { defineExporter } from '../../component/define.ts'
 import { PartialError } from '../../component/partial-error.ts'
@@ -74,7 +74,10 @@ function staticTenant(config: LokiConfig): string {
   return config.headers.find(({ name }) => name.toLowerCase() === TENANT_HEADER)?.value.reveal() ?? ''
 }
 
-/** Returns when everything was delivered; else throws an error that says what was not and whether it may be sent again. */
+/**
+ * Returns when everything was delivered; else throws an error that says what was not and whether it may be
+ * sent again.
+ */
 function settle(batch: Batch, converted: Converted, results: readonly (Error | undefined)[]): void {
   const failed = new Set<Push>()
   let droppedItems = converted.droppedRecords

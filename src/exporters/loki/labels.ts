@@ -1,6 +1,6 @@
 /**
- * Labels of a log record, its tenant and its format: from the resource, the record and the hints in both (loki.*).
- * The keys are the names as attributes have them; label names are made of them at the end.
+ * Labels of a log record, its tenant and its format: from the resource, the record and the hints in both
+ * (loki.*). The keys are the names as attributes have them; label names are made of them at the end.
  */
 import type { JsValue } from '../../otlp/attributes.ts'
 import type { LokiConfig } from './config.ts'

@@ -1,6 +1,6 @@
 /**
- * The line of a log record, in the formats of the Collector's exporter: json, logfmt, raw, and body, the oldest.
- * What became a label or structured metadata has been taken out of the attributes before.
+ * The line of a log record, in the formats of the Collector's exporter: json, logfmt, raw, and body, the
+ * oldest. What became a label or structured metadata has been taken out of the attributes before.
  */
 import type { JsValue } from '../../otlp/attributes.ts'
 import { type Attributes, type LabelRules, quote } from './labels.ts'

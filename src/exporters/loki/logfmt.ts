@@ -1,6 +1,6 @@
 /**
- * Reads one line of logfmt: `key=value key="quoted value"`. A text in which a word has no equals sign is prose and not
- * logfmt; the Collector's exporter would turn each word of it into an empty field.
+ * Reads one line of logfmt: `key=value key="quoted value"`. A text in which a word has no equals sign is
+ * prose and not logfmt; the Collector's exporter would turn each word of it into an empty field.
  */
 
 /** Undefined when the text is no logfmt, or has more than one line. */

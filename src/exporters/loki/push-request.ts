@@ -23,7 +23,8 @@ export function encodePush(push: Push): Uint8Array {
 
 // message Stream { string labels = 1; repeated Entry entries = 2; uint64 hash = 3; }
 // message Entry { Timestamp timestamp = 1; string line = 2; repeated LabelPair structured_metadata = 3; }
-// message LabelPair { string name = 1; string value = 2; }, message Timestamp { int64 seconds = 1; int32 nanos = 2; }
+// message LabelPair { string name = 1; string value = 2; }
+// message Timestamp { int64 seconds = 1; int32 nanos = 2; }
 function writeStream(writer: WireWriter, stream: Stream): void {
   writer.begin(LOKI_PUSH_REQUEST.streams, stream.entries.length * 256).string(LOKI_STREAM.labels, stream.name)
   for (const entry of stream.entries) {
@@ -40,7 +41,10 @@ function writeStream(writer: WireWriter, stream: Stream): void {
   writer.end()
 }
 
-/** `{"streams":[{"stream":{...},"values":[["<nanoseconds>","line",{...}]]}]}`; the metadata is left out when empty. */
+/**
+ * `{"streams":[{"stream":{...},"values":[["<nanoseconds>","line",{...}]]}]}`; the metadata is left out when
+ * empty.
+ */
 export function jsonBody(push: Push): Uint8Array {
   const streams = [...push.streams.values()].map((stream) => ({
     stream: Object.fromEntries(stream.labels),

@@ -36,8 +36,9 @@ export function severityName(number: number): string {
   return number === 0 ? '' : (SEVERITY_NAMES.get(number) ?? '')
 }
 
-// message LogRecord { fixed64 time_unix_nano = 1; SeverityNumber severity_number = 2; string severity_text = 3; AnyValue body = 5;
-//   repeated KeyValue attributes = 6; fixed32 flags = 8; bytes trace_id = 9; bytes span_id = 10; fixed64 observed... = 11; }
+// message LogRecord { fixed64 time_unix_nano = 1; SeverityNumber severity_number = 2;
+//   string severity_text = 3; AnyValue body = 5; repeated KeyValue attributes = 6; fixed32 flags = 8;
+//   bytes trace_id = 9; bytes span_id = 10; fixed64 observed_time_unix_nano = 11; ... }
 export function readRecord(bytes: Uint8Array, start: number, end: number, nowMs: number): LogRecord {
   let timeAt = -1
   let observedAt = -1
@@ -122,7 +123,10 @@ export function attributeText(input: JsValue): string {
   return typeof input === 'object' ? json(input) : String(input)
 }
 
-/** Compact JSON with sorted keys. JSON has no NaN and no infinity: they become strings, rather than the record being lost. */
+/**
+ * Compact JSON with sorted keys. JSON has no NaN and no infinity: they become strings, rather than the record
+ * being lost.
+ */
 export function json(input: JsValue): string {
   return valueJson(input) ?? valueJson(finite(input)) ?? 'null'
 }

@@ -1,6 +1,6 @@
 /**
- * Log records sorted into what a push to Loki is made of: a request for each tenant, in it streams of equal labels, in
- * those the entries in the order of time.
+ * Log records sorted into what a push to Loki is made of: a request for each tenant, in it streams of equal
+ * labels, in those the entries in the order of time.
  */
 
 import { Assembler } from '../../otlp/assemble.ts'

@@ -5,7 +5,8 @@
  *       otlp_http:
  *         endpoint: https://backend:4318   # /v1/traces, /v1/metrics and /v1/logs are appended
  *
- * With the encoding `proto` the bytes of a batch are the body as they are; uncompressed they are not even joined.
+ * With the encoding `proto` the bytes of a batch are the body as they are; uncompressed they are not even
+ * joined.
  */
 import { z } from 'zod'
 import { defineExporter } from '../../component/define.ts'
@@ -106,7 +107,9 @@ function isRetryableStatus(status: number): boolean {
   return status === 429 || status === 502 || status === 503 || status === 504
 }
 
-/** An undecodable answer to a success is a permanent error, as in the Collector: nobody knows what was taken. */
+/**
+ * An undecodable answer to a success is a permanent error, as in the Collector: nobody knows what was taken.
+ */
 function readAnswer(response: HttpResponse): PartialSuccess | undefined {
   const type = contentType(response)
   if (type !== 'application/x-protobuf' && type !== 'application/json') return undefined
