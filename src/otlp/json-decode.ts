@@ -9,13 +9,15 @@
  */
 import { InvalidError } from '../errors.ts'
 import type { Signal } from './batch.ts'
+import { base64, identifier } from './json-bytes.ts'
+import { double } from './json-doubles.ts'
 import type { JsonField, MessageSchema } from './json-field.ts'
 import * as kinds from './json-field.ts'
 import * as numbers from './json-numbers.ts'
 import { compactPair } from './json-pair.ts'
 import { KEY_VALUE as KEY_VALUE_SCHEMA, REQUEST } from './json-schema.ts'
 import { skipValue } from './json-skip.ts'
-import { CLOSE, CLOSE_LIST, COLON, COMMA, HEX_DIGIT, JsonText, OPEN, OPEN_LIST, QUOTE } from './json-text.ts'
+import { CLOSE, CLOSE_LIST, COLON, COMMA, JsonText, OPEN, OPEN_LIST, QUOTE } from './json-text.ts'
 import { MAX_DEPTH, VARINT } from './wire.ts'
 
 const text = new JsonText()
@@ -119,9 +121,9 @@ function element(field: JsonField, depth: number): boolean {
     case kinds.STRING:
       return string()
     case kinds.ID:
-      return identifier(field)
+      return identifier(text, field)
     case kinds.BYTES:
-      return base64()
+      return base64(text)
     case kinds.BOOL:
       return (text.output[text.put++] = text.boolean() ? 1 : 0) === 1
     case kinds.MESSAGE:
@@ -139,7 +141,7 @@ function number(kind: number): boolean {
     case kinds.FIXED_64:
       return numbers.fixed64(text)
     case kinds.DOUBLE:
-      return numbers.double(text)
+      return double(text)
     case kinds.INT_64:
       return numbers.int64(text)
     case kinds.UINT_32:
@@ -225,66 +227,6 @@ function string(): boolean {
   if (length < 128) text.output[start - 1] = length
   else text.closeLength(start, 1)
   return length > 0
-}
-
-/** Hex digits of an id. An empty id is an absent one; any other length than that of the field is an error. */
-function identifier(field: JsonField): boolean {
-  const start = text.at
-  text.token()
-  const bytes = text.tokenBytes
-  let at = text.tokenStart
-  const stop = text.tokenEnd
-  const { output } = text
-  let put = text.put
-  output[put++] = (stop - at) >>> 1
-  if (stop - at !== field.idBytes * 2 && stop !== at)
-    text.fail(`${field.name} must have ${field.idBytes * 2} hex digits`, start)
-  let wrong = 0
-  while (at < stop) {
-    const high = HEX_DIGIT[bytes[at]!]!
-    const low = HEX_DIGIT[bytes[at + 1]!]!
-    wrong |= high | low
-    output[put++] = (high << 4) | low
-    at += 2
-  }
-  if (wrong > 15) text.fail(`${field.name} is not hex`, start)
-  text.put = put
-  return stop !== text.tokenStart
-}
-
-/** Value of a base64 digit, in either alphabet; 255 for what is not one. */
-const BASE64_DIGIT = new Uint8Array(256).fill(255)
-for (const alphabet of ['+/', '-_'])
-  for (const [index, digit] of [
-    ...`ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789${alphabet}`,
-  ].entries())
-    BASE64_DIGIT[digit.charCodeAt(0)] = index
-
-function base64(): boolean {
-  const from = text.at
-  text.token()
-  const { tokenBytes: bytes, output } = text
-  let stop = text.tokenEnd
-  const length = stop - text.tokenStart
-  for (let padding = 0; padding < 2 && stop > text.tokenStart && bytes[stop - 1] === 0x3d; padding++) stop--
-  const digits = stop - text.tokenStart
-  if (digits % 4 === 1 || (stop !== text.tokenEnd && length % 4 !== 0))
-    text.fail('wrong length of base64', from)
-  const start = ++text.put
-  let put = start
-  let bits = 0
-  let wrong = 0
-  for (let index = 0; index < digits; index++) {
-    const digit = BASE64_DIGIT[bytes[text.tokenStart + index]!]!
-    wrong |= digit
-    bits = (bits << 6) | digit
-    const phase = index & 3
-    if (phase !== 0) output[put++] = bits >>> (6 - phase * 2)
-  }
-  if (wrong > 63) text.fail('not base64', from)
-  text.put = put
-  text.closeLength(start, 1)
-  return digits > 0
 }
 
 function enumeration(field: JsonField): boolean {

@@ -1,8 +1,8 @@
 /**
- * Numbers of OTLP/JSON, read from a JsonText and written to its output in their protobuf form. They may stand in quotes. Nothing
- * passes through a double that is not one: integers are exact over all 64 bits.
+ * Integers of OTLP/JSON, read from a JsonText and written to its output in their protobuf form. They may stand in
+ * quotes. None passes through a double: they are exact over all 64 bits.
  */
-import { COMMA, type JsonText, MINUS, QUOTE } from './json-text.ts'
+import { type JsonText, MINUS, QUOTE } from './json-text.ts'
 
 const PLUS = 0x2b
 const POINT = 0x2e
@@ -13,14 +13,49 @@ const LONGEST_NUMBER = 400
 const EXPONENT_LIMIT = 400
 const MASK_32 = 0xffffffffn
 
-/** Powers of ten that a double holds exactly. */
-const POWERS = Float64Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`))
-
 /** What readInteger() found: sign and magnitude, in two 32-bit halves. */
 const found = { negative: false, high: 0, low: 0 }
 
-function isDigit(byte: number): boolean {
+/** An ASCII digit. */
+export function isDigit(byte: number): boolean {
   return (byte - ZERO) >>> 0 <= 9
+}
+
+/** Four digits at once, or -1 if they are not. */
+function fourDigits(word: number): number {
+  if ((word & 0xf0f0f0f0) !== 0x30303030 || ((word + 0x06060606) & 0xf0f0f0f0) !== 0x30303030) return -1
+  const pairs = ((word & 0x0f0f0f0f) * 10 + ((word & 0x0f0f0f0f) >>> 8)) & 0x00ff00ff
+  return ((pairs & 0xff) * 100 + (pairs >>> 16)) | 0
+}
+
+/** Times of this era in nanoseconds are 19 digits in quotes. False, and nothing read, if it is anything else. */
+function readTime(text: JsonText): boolean {
+  const { source, view, at } = text
+  const last = ((source[at + 17]! - ZERO) * 10 + source[at + 18]! - ZERO) * 10 + source[at + 19]! - ZERO
+  if (source[at] !== QUOTE || source[at + 20] !== QUOTE) return false
+  if (!isDigit(source[at + 17]!) || !isDigit(source[at + 18]!) || !isDigit(source[at + 19]!)) return false
+  const first = fourDigits(view.getInt32(at + 1, true))
+  const second = fourDigits(view.getInt32(at + 5, true))
+  const third = fourDigits(view.getInt32(at + 9, true))
+  const fourth = fourDigits(view.getInt32(at + 13, true))
+  if ((first | second | third | fourth) < 0) return false
+  text.at = at + 21
+  // The first ten digits and the last nine.
+  const head = (first * 10_000 + second) * 100 + Math.floor(third / 100)
+  found.negative = false
+  combine(head, (third % 100) * 10_000_000 + fourth * 1000 + last)
+  return true
+}
+
+/** Puts head * 10^9 + tail into `found`, with head up to 11 digits. False if that is more than 64 bits. */
+function combine(head: number, tail: number): boolean {
+  // In steps of 16 bits, which a double holds exactly.
+  const part = (head % 65536) * 1e9 + tail
+  const upper = Math.floor(head / 65536) * 1e9 + Math.floor(part / 65536)
+  const high = Math.floor(upper / 65536)
+  found.high = high | 0
+  found.low = ((upper % 65536) << 16) | (part % 65536)
+  return high <= 0xffffffff
 }
 
 /** Reads an integer. Also `1.0` and `1e3`, which are integers in proto3 JSON. */
@@ -55,13 +90,7 @@ function readInteger(text: JsonText): void {
     found.low = tail
     return
   }
-  // head * 10^9 + tail, with head up to 11 digits, in steps of 16 bits that a double holds exactly.
-  const part = (head % 65536) * 1e9 + tail
-  const upper = Math.floor(head / 65536) * 1e9 + Math.floor(part / 65536)
-  const high = Math.floor(upper / 65536)
-  if (high > 0xffffffff) text.fail('an integer does not fit 64 bits', split)
-  found.high = high | 0
-  found.low = ((upper % 65536) << 16) | (part % 65536)
+  if (!combine(head, tail)) text.fail('an integer does not fit 64 bits', split)
 }
 
 /** `1.0`, `12e3`, digits written as escapes: by way of text, exactly. */
@@ -87,7 +116,7 @@ function readUnusualInteger(text: JsonText): void {
 }
 
 /** The number that begins here, in quotes or not, as text. */
-function numberText(text: JsonText): string {
+export function numberText(text: JsonText): string {
   const source = text.source
   if (source[text.at] === QUOTE) {
     text.token()
@@ -145,8 +174,10 @@ function signed(text: JsonText, start: number): void {
 
 export function fixed64(text: JsonText): boolean {
   const start = text.at
-  readInteger(text)
-  unsigned(text, start)
+  if (!readTime(text)) {
+    readInteger(text)
+    unsigned(text, start)
+  }
   writeHalves(text)
   return !isZero()
 }
@@ -223,62 +254,4 @@ export function enumNumber(text: JsonText, value: number): boolean {
   found.low = value
   writeVarint(text)
   return value !== 0
-}
-
-/** A double. False when it is zero, but not when it is minus zero. */
-export function double(text: JsonText): boolean {
-  const value = readDouble(text)
-  text.outputView.setFloat64(text.put, value, true)
-  text.put += 8
-  return value !== 0 || Object.is(value, -0)
-}
-
-/**
- * Up to 15 digits and a power of ten up to 22 are exact as doubles, and so one multiplication or division rounds
- * correctly. Anything longer is left to the runtime.
- */
-function readDouble(text: JsonText): number {
-  const source = text.source
-  const start = text.at
-  let at = start
-  const quoted = source[at] === QUOTE
-  if (quoted) at++
-  const negative = source[at] === MINUS
-  if (negative) at++
-  const first = at
-  let mantissa = 0
-  while (isDigit(source[at]!)) mantissa = mantissa * 10 + (source[at++]! - ZERO)
-  let digits = at - first
-  if (digits === 0 || (digits > 1 && source[first] === ZERO)) return readUnusualDouble(text)
-  let exponent = 0
-  if (source[at] === POINT) {
-    const point = ++at
-    while (isDigit(source[at]!)) mantissa = mantissa * 10 + (source[at++]! - ZERO)
-    exponent = point - at
-    digits -= exponent
-  }
-  const after = source[at]!
-  const ends = quoted ? after === QUOTE : after <= 0x20 || after === COMMA || after === 0x7d || after === 0x5d
-  if (!ends || digits > 15 || exponent < -22 || source[at - 1] === POINT) return readUnusualDouble(text)
-  text.at = quoted ? at + 1 : at
-  if (exponent !== 0) mantissa /= POWERS[-exponent]!
-  return negative ? -mantissa : mantissa
-}
-
-function readUnusualDouble(text: JsonText): number {
-  const start = text.at
-  const quoted = text.source[start] === QUOTE
-  const number = numberText(text)
-  if (quoted) {
-    if (number === 'NaN') return Number.NaN
-    if (number === 'Infinity') return Number.POSITIVE_INFINITY
-    if (number === '-Infinity') return Number.NEGATIVE_INFINITY
-  }
-  const grammar = quoted
-    ? /^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$/
-    : /^-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?$/
-  if (!grammar.test(number)) text.fail('expected a number', start)
-  const value = Number(number)
-  if (!Number.isFinite(value)) text.fail('a number does not fit a double', start)
-  return value
 }

@@ -4,7 +4,8 @@
  * changed, on anything else, which json-decode.ts then reads token by token: bench/micro/json.ts has the difference.
  */
 import { ANY_VALUE, KEY_VALUE } from './fields.ts'
-import * as numbers from './json-numbers.ts'
+import { double } from './json-doubles.ts'
+import { int64 } from './json-numbers.ts'
 import { CLOSE, type JsonText, MINUS, QUOTE } from './json-text.ts'
 import { FIXED64, LEN, VARINT } from './wire.ts'
 
@@ -108,8 +109,8 @@ function number(text: JsonText, tag: number, at: number, put: number): boolean {
   text.output[put] = tag
   text.at = at
   text.put = put + 1
-  if (tag === INT_TAG) numbers.int64(text)
-  else numbers.double(text)
+  if (tag === INT_TAG) int64(text)
+  else double(text)
   return true
 }
 

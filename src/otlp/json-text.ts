@@ -32,7 +32,7 @@ const TRUE_WORD = 0x65757274 // true
 const ALSE_WORD = 0x65736c61 // alse
 
 /** Of the same class as the buffers that replace it, which keeps reads from them fast. */
-const NOTHING: Uint8Array = Buffer.allocUnsafeSlow(0)
+const NOTHING = Buffer.allocUnsafeSlow(0)
 const NO_VIEW = new DataView(NOTHING.buffer)
 
 const SIMPLE_ESCAPES = new Uint8Array(128)
@@ -47,7 +47,7 @@ for (let digit = 0; digit < 16; digit++) {
 }
 
 export class JsonText {
-  source: Uint8Array = NOTHING
+  source: Buffer = NOTHING
   view: DataView = NO_VIEW
   /** The next byte of the text. */
   at = 0
@@ -113,6 +113,13 @@ export class JsonText {
    * wrong room. Gives the room that it took.
    */
   closeLength(start: number, room: number): number {
+    const length = this.put - start
+    if (length > 127 || room !== 1) return this.#closeLongLength(start, room)
+    this.output[start - 1] = length
+    return 1
+  }
+
+  #closeLongLength(start: number, room: number): number {
     const { output } = this
     let length = this.put - start
     const needed =
