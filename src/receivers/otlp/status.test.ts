@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { decodeMessage } from '../../../test/support/otlp.ts'
+import { PartialError } from '../../component/partial-error.ts'
 import * as errors from '../../errors.ts'
 import { GRPC } from '../../net/grpc.ts'
 import { encodeRpcStatus, grpcFromHttp, httpFromGrpc, rpcStatusJson } from '../../net/rpc-status.ts'
+import { Batch } from '../../otlp/batch.ts'
 import { grpcStatusOf, refusalOf, retryAfterHeader } from './status.ts'
 
 const page = readFileSync(new URL('../../../docs/errors.md', import.meta.url), 'utf8')
@@ -90,6 +92,13 @@ test('a status of the backend passes through', () => {
   f(GRPC.RESOURCE_EXHAUSTED, 429)
   f(GRPC.UNAVAILABLE, 503)
   f(GRPC.NOT_FOUND, 500)
+})
+
+test('what was delivered in part is sent again only if that may help', () => {
+  const some = new PartialError(SECRET, { failed: new Batch('traces', []) })
+  expect(refusalOf(some)).toMatchObject({ code: GRPC.UNAVAILABLE, http: 503 })
+  const none = new PartialError(SECRET, { failed: undefined, droppedItems: 3 })
+  expect(refusalOf(none)).toMatchObject({ code: GRPC.INTERNAL, http: 500 })
 })
 
 test('Retry-After is in whole seconds, never sooner than asked, and only where there is a delay', () => {

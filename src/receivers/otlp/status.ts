@@ -36,8 +36,11 @@ export function refusalOf(error: unknown): Refusal {
     return refusal(GRPC.UNAVAILABLE, 503, 'refused', error.message, error.retryAfterMs)
   if (error instanceof ShutdownError)
     return refusal(GRPC.UNAVAILABLE, 503, 'shutdown', 'the collector is stopping', error.retryAfterMs)
-  if (error instanceof RetryableError)
+  if (error instanceof RetryableError) {
+    // PartialError is of this class, and says by itself when nothing of it is worth another try.
+    if (!error.retryable) return refusal(GRPC.INTERNAL, 500, 'downstream', 'the data was refused further on')
     return refusal(GRPC.UNAVAILABLE, 503, 'retryable', 'the data cannot be taken now', error.retryAfterMs)
+  }
   if (error instanceof DownstreamError) {
     const code = error.grpcStatus ?? GRPC.INTERNAL
     return refusal(code, httpFromGrpc(code), 'downstream', 'the data was refused further on')
