@@ -3,9 +3,9 @@
  *
  *     node bench/micro/resource.ts
  *
- * The goal is at most 8 microseconds a request. The floor is one allocation and one copy of the same bytes, with the garbage
- * collection that brings. Prints machine, Node version, runs, median and spread, and checks the output so that nothing is
- * optimised away.
+ * The goal is at most 8 microseconds a request. The floor is one allocation and one copy of the same
+ * bytes, with the garbage collection that brings. Prints machine, Node version, runs, median and spread,
+ * and checks the output so that nothing is optimised away.
  */
 import os from 'node:os'
 import type { Batch } from '../../src/otlp/batch.ts'

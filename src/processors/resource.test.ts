@@ -53,7 +53,7 @@ describe('actions', () => {
     await f({ k: 'text' }, [{ key: 'k', value: 7, action: 'upsert' }], { k: 7n })
   })
 
-  test('from_attribute copies a value of any type; a missing source does nothing, or takes the default', async () => {
+  test('from_attribute copies any type; a missing source does nothing, or takes the default', async () => {
     const copy = { key: 'to', from_attribute: 'from', action: 'upsert' }
     await f({ from: 3 }, [copy], { from: 3n, to: 3n })
     await f({ from: ['a'], to: 1 }, [copy], { from: ['a'], to: ['a'] })
@@ -191,7 +191,7 @@ describe('bytes', () => {
     ])
   })
 
-  test('unknown fields and the order of untouched attributes survive, also with the resource last', async () => {
+  test('unknown fields and the order of the rest survive, also with the resource last', async () => {
     const field = (number: number, ...content: Uint8Array[]) => {
       const bytes = Buffer.concat(content)
       return Buffer.concat([Buffer.from([number * 8 + 2, bytes.length]), bytes])

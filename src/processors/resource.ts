@@ -8,9 +8,9 @@
  *             value: production
  *             action: upsert
  *
- * Only Resource messages are rewritten. Spans, data points and log records are copied as encoded bytes, one copy per
- * chunk, so the cost follows the number of resources and not the number of items. A chunk in which nothing changes is
- * handed on as it is. Resources that become equal are not merged.
+ * Only Resource messages are rewritten. Spans, data points and log records are copied as encoded bytes,
+ * one copy per chunk, so the cost follows the number of resources and not the number of items. A chunk in
+ * which nothing changes is handed on as it is. Resources that become equal are not merged.
  */
 import { z } from 'zod'
 import { defineProcessor } from '../component/define.ts'
@@ -54,8 +54,9 @@ export default defineProcessor({
 const RESOURCES = 1
 
 /**
- * Numbers of one rewritten Resource* message: where its field and its content begin, the range of the resource field that
- * is replaced (empty where there was none), offset and length of the new resource, new length of the content.
+ * Numbers of one rewritten Resource* message: where its field and its content begin, the range of the
+ * resource field that is replaced (empty where there was none), offset and length of the new resource,
+ * new length of the content.
  */
 const PATCH = 7
 
@@ -93,7 +94,8 @@ export class ResourceRewriter {
     const request = this.#request.reset(chunk)
     let contentsAt = 0
     let length = chunk.length
-    // message Export*Request { repeated Resource* resource_* = 1; } message Resource* { Resource resource = 1; ... }
+    // message Export*Request { repeated Resource* resource_* = 1; } message Resource* { Resource resource
+    // = 1; ... }
     while (request.next()) {
       if (request.number !== RESOURCES || request.wireType !== LEN) continue
       let fieldStart = request.start

@@ -1,6 +1,7 @@
 /**
- * The attribute actions in the plainest way, on decoded attribute lists: what the byte edits of the processors `resource` and
- * `attributes` are compared with. Also random lists and actions for that, on few keys so that they meet.
+ * The attribute actions in the plainest way, on decoded attribute lists: what the byte edits of the
+ * processors `resource` and `attributes` are compared with. Also random lists and actions for that, on
+ * few keys so that they meet.
  */
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'

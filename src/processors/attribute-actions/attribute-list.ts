@@ -1,13 +1,15 @@
 /**
- * The attributes of one message (Resource, Span, LogRecord, a data point) under edit, as ranges of encoded bytes.
+ * The attributes of one message (Resource, Span, LogRecord, a data point) under edit, as ranges of
+ * encoded bytes.
  *
  *     list.load(chunk, spanStart, spanEnd, SPAN.attributes)
  *     list.put(list.find(key), keyValue)
  *     if (list.changed) output = list.writeTo(output, at)
  *
- * What is not touched is copied byte for byte and in its place, unknown fields included: a replaced attribute stays
- * where it was, a new one goes to the end of the message. A key that occurs twice means its first occurrence, as
- * in the Go collector's map. One list is reused for all messages, so nothing is allocated per message.
+ * What is not touched is copied byte for byte and in its place, unknown fields included: a replaced
+ * attribute stays where it was, a new one goes to the end of the message. A key that occurs twice means
+ * its first occurrence, as in the Go collector's map. One list is reused for all messages, so nothing is
+ * allocated per message.
  */
 import { KEY_VALUE } from '../../otlp/fields.ts'
 import {
@@ -21,7 +23,10 @@ import {
   type WireWriter,
 } from '../../otlp/wire.ts'
 
-/** Numbers per attribute. `field` is the range in the message; the others lie in `#from`: the KeyValue and its parts. */
+/**
+ * Numbers per attribute. `field` is the range in the message; the others lie in `#from`: the KeyValue and
+ * its parts.
+ */
 const FIELD_START = 0
 const FIELD_END = 1
 const CONTENT_START = 2

@@ -1,6 +1,6 @@
 /**
- * What the actions `hash` and `convert` make of a value, as the Go collector does it: each function gives the content
- * of the new AnyValue, or undefined when the value stays as it is.
+ * What the actions `hash` and `convert` make of a value, as the Go collector does it: each function gives
+ * the content of the new AnyValue, or undefined when the value stays as it is.
  */
 import { createHash } from 'node:crypto'
 import type { ValueRef } from '../../otlp/any-value.ts'
@@ -16,8 +16,9 @@ export function encodeStringValue(text: string): Uint8Array {
 }
 
 /**
- * The `hash` action: SHA-256 of a text's bytes, of 8 little-endian bytes of an int or double, of one byte of a bool, as
- * lower-case hex. Undefined for other kinds, which stay as they are. An empty text stays empty.
+ * The `hash` action: SHA-256 of a text's bytes, of 8 little-endian bytes of an int or double, of one byte
+ * of a bool, as lower-case hex. Undefined for other kinds, which stay as they are. An empty text stays
+ * empty.
  */
 export function hashedValue(value: ValueRef): Uint8Array | undefined {
   let input: Uint8Array
@@ -82,7 +83,10 @@ function asDouble(value: ValueRef): number | undefined {
   return value.kind === ANY_VALUE.stringValue ? parseDouble(value.text()) : undefined
 }
 
-/** A decimal number as Go's ParseFloat takes it, infinities and NaN by name; undefined when it is none or too large. */
+/**
+ * A decimal number as Go's ParseFloat takes it, infinities and NaN by name; undefined when it is none or
+ * too large.
+ */
 export function parseDouble(text: string): number | undefined {
   if (/^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?$/i.test(text)) {
     const number = Number(text)

@@ -1,9 +1,9 @@
 /**
- * Compiles attribute actions, once, into steps that edit an AttributeList. Actions run in the order of the list and each
- * sees what the earlier ones did.
+ * Compiles attribute actions, once, into steps that edit an AttributeList. Actions run in the order of
+ * the list and each sees what the earlier ones did.
  *
- * Duplicate keys behave as in the Go collector's map: every action but a pattern means the first attribute with its key.
- * A pattern means all attributes whose keys match.
+ * Duplicate keys behave as in the Go collector's map: every action but a pattern means the first
+ * attribute with its key. A pattern means all attributes whose keys match.
  */
 import { RE2JS } from 're2js'
 import { type JsValue, jsToAnyValue, ValueRef } from '../../otlp/any-value.ts'
@@ -95,7 +95,10 @@ export class AttributeEditor {
   }
 }
 
-/** A value of the config, which YAML made of JS values that an AnyValue can hold; undefined when it is not given. */
+/**
+ * A value of the config, which YAML made of JS values that an AnyValue can hold; undefined when it is not
+ * given.
+ */
 function encodeConstant(key: Uint8Array, value: unknown): EncodedAttribute | undefined {
   if (value === undefined || value === null) return undefined
   return encodeAttribute(key, jsToAnyValue(value as JsValue))

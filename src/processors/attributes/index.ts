@@ -1,6 +1,6 @@
 /**
- * `attributes` processor: edits the attributes of spans, log records and data points, all of them or those that `include`
- * and `exclude` leave.
+ * `attributes` processor: edits the attributes of spans, log records and data points, all of them or
+ * those that `include` and `exclude` leave.
  *
  *     processors:
  *       attributes:
@@ -9,8 +9,8 @@
  *           - key: card.number
  *             action: delete
  *
- * Items are edited as encoded bytes: an item that does not change is copied as it is, and a chunk in which none does is
- * handed on by reference. `include` is tested before `exclude`.
+ * Items are edited as encoded bytes: an item that does not change is copied as it is, and a chunk in
+ * which none does is handed on by reference. `include` is tested before `exclude`.
  */
 import { defineProcessor } from '../../component/define.ts'
 import { ConfigError } from '../../errors.ts'
@@ -35,7 +35,7 @@ export default defineProcessor({
   signals: ['traces', 'metrics', 'logs'],
   stability: 'stable',
   summary:
-    'Edits attributes of spans, log records and data points: the actions of resource, with include and exclude.',
+    'Edits attributes of spans, log records and data points, as resource does, with include and exclude.',
   capabilities: { mutatesData: false },
   config,
   telemetry: {},

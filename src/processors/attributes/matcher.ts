@@ -1,10 +1,10 @@
 /**
- * Which items a block `include` or `exclude` matches: all its properties have to match. What hangs on the resource, the
- * scope or the metric is judged once for each of them and not once per item.
+ * Which items a block `include` or `exclude` matches: all its properties have to match. What hangs on the
+ * resource, the scope or the metric is judged once for each of them and not once per item.
  *
- * As the Go collector does it: all entries of `attributes` and of `resources` have to match, one of every other list is
- * enough; a resource without a service name has the name <nil-service-name>; a number from YAML matches an int or a
- * double of the same value, since YAML does not keep them apart here.
+ * As the Go collector does it: all entries of `attributes` and of `resources` have to match, one of every
+ * other list is enough; a resource without a service name has the name <nil-service-name>; a number from
+ * YAML matches an int or a double of the same value, since YAML does not keep them apart here.
  */
 
 import {
@@ -143,7 +143,8 @@ export class Matcher {
     return matchesAll(this.#attributes, bytes, start, end, SPAN.attributes)
   }
 
-  // message LogRecord { SeverityNumber severity_number = 2; string severity_text = 3; AnyValue body = 5; ... }
+  // message LogRecord { SeverityNumber severity_number = 2; string severity_text = 3; AnyValue body = 5;
+  // ... }
   #matchesLog({ bytes, start, end }: ItemWalker): boolean {
     if (this.#bodies !== undefined || this.#severityTexts !== undefined || this.#severity !== undefined) {
       let textStart = 0

@@ -1,6 +1,6 @@
 /**
- * A list of texts or patterns, of which one has to match. Strict filters compare bytes; patterns are RE2, unanchored, and decode
- * the text, with its verdict kept in a bounded cache when the config asks for one.
+ * A list of texts or patterns, of which one has to match. Strict filters compare bytes; patterns are RE2,
+ * unanchored, and decode the text, with its verdict kept in a bounded cache when the config asks for one.
  */
 import { LRUCache } from 'lru-cache'
 import { RE2JS } from 're2js'

@@ -1,10 +1,10 @@
 /**
  * Batches the items of one group (one combination of metadata values) and hands the batches on in order.
  *
- * A batch is cut when the pile reaches `send_batch_size`, or when the timer fires. The timer runs freely, as in the Go
- * collector: it starts anew after a batch that was cut by size and after each firing, so an item waits at most `timeout`.
- * A few batches may be under way to the next stage at once. When they all are and another is ready, callers
- * wait: that is the backpressure, and it bounds what is held here.
+ * A batch is cut when the pile reaches `send_batch_size`, or when the timer fires. The timer runs freely,
+ * as in the Go collector: it starts anew after a batch that was cut by size and after each firing, so an
+ * item waits at most `timeout`. A few batches may be under way to the next stage at once. When they all
+ * are and another is ready, callers wait: that is the backpressure, and it bounds what is held here.
  */
 import type { Clock, Timer } from '../../component/clock.ts'
 import type { Consumer } from '../../component/define.ts'
@@ -19,7 +19,10 @@ import { Pile } from './pile.ts'
 export const BATCHES_IN_FLIGHT = 4
 /** Callers that may wait for their items to be taken; the next one is refused. */
 const CALLERS_WAITING = 10_000
-/** A held caller's batch is cut this long before its deadline, or after half of its time if that is shorter. */
+/**
+ * A held caller's batch is cut this long before its deadline, or after half of its time if that is
+ * shorter.
+ */
 const DEADLINE_MARGIN_MS = 1000
 
 export type Trigger = 'size' | 'timeout' | 'shutdown'

@@ -1,6 +1,6 @@
 /**
- * The callers whose items are in the pile, when they are held until the batch with their items was taken by the next stage.
- * A caller whose items are split over several batches waits for all of them.
+ * The callers whose items are in the pile, when they are held until the batch with their items was taken
+ * by the next stage. A caller whose items are split over several batches waits for all of them.
  */
 import { isRetryable } from '../../errors.ts'
 
@@ -36,7 +36,10 @@ export class HeldCaller {
 
 export class HeldCallers {
   #piled: HeldCaller[] = []
-  /** When the pile must be cut at the latest, for the caller with the least time; Infinity when nobody is in a hurry. */
+  /**
+   * When the pile must be cut at the latest, for the caller with the least time; Infinity when nobody is
+   * in a hurry.
+   */
   cutByMs = Number.POSITIVE_INFINITY
 
   add(items: number, cutByMs: number): Promise<void> {

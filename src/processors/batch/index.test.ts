@@ -240,7 +240,7 @@ describe('acknowledgement', () => {
     await alone
   })
 
-  test('backpressure: with all slots busy one more batch is made ready, then callers wait their turn', async () => {
+  test('backpressure: all slots busy, one more batch is made ready, then callers wait', async () => {
     for (const holdsCaller of [false, true]) {
       const next = new SlowSink()
       await using batch = make({ send_batch_size: 2, timeout: '1s' }, { next, holdsCaller })
@@ -269,7 +269,7 @@ describe('metadata_keys', () => {
     context: { metadata: new Map(Object.entries(pairs)) },
   })
 
-  test('one batch per combination of values; only the listed keys go on; unset and empty differ', async () => {
+  test('one batch per combination of values; only listed keys go on; unset is not empty', async () => {
     await using batch = make({ send_batch_size: 100, timeout: '1s', metadata_keys: ['X-Tenant'] })
     await batch.consume(spans(1, 0, from({ 'x-tenant': ['a'], other: ['1'] })))
     await batch.consume(spans(2, 1, from({ 'x-tenant': ['b'] })))
@@ -303,7 +303,7 @@ describe('metadata_keys', () => {
 })
 
 describe('shutdown', () => {
-  test('flushes what is held, waiting callers included, may come twice, and takes nothing afterwards', async () => {
+  test('flushes all, waiting callers included, may come twice, takes nothing afterwards', async () => {
     const next = new SlowSink()
     const batch = make({ send_batch_size: 2, timeout: '1s' }, { next })
     const callers = Array.from({ length: BATCHES_IN_FLIGHT + 2 }, (_, index) =>

@@ -8,9 +8,10 @@
  *         send_batch_max_size: 2048
  *         metadata_keys: [x-tenant]
  *
- * Batches are joined by their chunk lists, so no item is decoded or copied (tiny chunks aside, see pile.ts). A caller has its
- * answer when its items are in the pile, and what fails later is counted as dropped; when an exporter behind has no queue
- * or waits for its result, the caller is held until the next stage took its items, and gets its error.
+ * Batches are joined by their chunk lists, so no item is decoded or copied (tiny chunks aside, see
+ * pile.ts). A caller has its answer when its items are in the pile, and what fails later is counted as
+ * dropped; when an exporter behind has no queue or waits for its result, the caller is held until the
+ * next stage took its items, and gets its error.
  */
 import { defineProcessor } from '../../component/define.ts'
 import { counter, gauge, histogram, type Instruments } from '../../component/telemetry.ts'

@@ -1,9 +1,9 @@
 /**
  * The chunks that wait to become a batch, in the order they came.
  *
- * Large chunks are kept by reference. Tiny ones are copied next to each other into slabs: each is a whole request, so
- * a run of them is one too, and thousands of one-span requests become a few chunks instead of thousands of views that
- * each hold on to the receiver's memory.
+ * Large chunks are kept by reference. Tiny ones are copied next to each other into slabs: each is a whole
+ * request, so a run of them is one too, and thousands of one-span requests become a few chunks instead of
+ * thousands of views that each hold on to the receiver's memory.
  */
 import { Batch, type RequestContext, type Signal } from '../../otlp/batch.ts'
 import { putRange } from '../../otlp/wire.ts'

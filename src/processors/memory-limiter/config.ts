@@ -54,7 +54,10 @@ export interface Limits {
 
 const MIB = 1024 * 1024
 
-/** The limits in bytes. Data is refused from the soft limit on; the hard limit only makes collections more urgent. */
+/**
+ * The limits in bytes. Data is refused from the soft limit on; the hard limit only makes collections more
+ * urgent.
+ */
 export function limitsOf(config: Config, totalBytes: () => number = totalMemoryBytes): Limits {
   let hard: number
   let spike: number
@@ -70,7 +73,10 @@ export function limitsOf(config: Config, totalBytes: () => number = totalMemoryB
   return { hardBytes: hard, softBytes: hard - spike }
 }
 
-/** The memory that this process may use: what its cgroup (version 1 or 2) allows, else that of the machine. */
+/**
+ * The memory that this process may use: what its cgroup (version 1 or 2) allows, else that of the
+ * machine.
+ */
 export function totalMemoryBytes(
   constrained: number = process.constrainedMemory(),
   machine: number = os.totalmem(),

@@ -100,7 +100,7 @@ test('a burst between two checks is caught', async () => {
   expect(host.collections).toBe(collections)
 })
 
-test('collections keep their gap at the soft limit, and the gap doubles while they free nothing', async () => {
+test('collections keep a gap at the soft limit, which doubles while they free nothing', async () => {
   const host = new LedgerHost()
   await using limiter = createProcessor(
     definition,

@@ -7,9 +7,9 @@
  *         limit_mib: 512
  *         spike_limit_mib: 128
  *
- * It holds nothing itself. Refusal starts at the soft limit (limit - spike limit) and ends below it. It steers by the ledger
- * of all shards: payload bytes held, plus heap and external memory. As the first processor of a pipeline it also
- * answers before a request body is read.
+ * It holds nothing itself. Refusal starts at the soft limit (limit - spike limit) and ends below it. It
+ * steers by the ledger of all shards: payload bytes held, plus heap and external memory. As the first
+ * processor of a pipeline it also answers before a request body is read.
  */
 import { defineProcessor } from '../../component/define.ts'
 import { counter } from '../../component/telemetry.ts'

@@ -1,11 +1,12 @@
 /**
  * Watches the memory ledger against two limits and says whether data is refused.
  *
- * A check every `check_interval` measures, collects garbage when it is over a limit and the last collection is long enough ago,
- * measures again, and refuses exactly while the use is at or above the soft limit. Collections that free little
- * (under 5 %, and still above the soft limit) make the gap between them double. Between checks every request reads the
- * ledger, which is a read of shared memory: a burst over the soft limit brings the next check forward, and one over the hard
- * limit is refused at once.
+ * A check every `check_interval` measures, collects garbage when it is over a limit and the last
+ * collection is long enough ago, measures again, and refuses exactly while the use is at or above the
+ * soft limit. Collections that free little (under 5 %, and still above the soft limit) make the gap
+ * between them double. Between checks every request reads the ledger, which is a read of shared memory: a
+ * burst over the soft limit brings the next check forward, and one over the hard limit is refused at
+ * once.
  *
  * The limiter instances of one id on one shard (one per pipeline) share a watch.
  */
@@ -19,12 +20,18 @@ import { type Config, type Limits, limitsOf } from './config.ts'
 const EARLY_CHECK_GAP_MS = 100
 /** A collection that frees less than this share of the use was of no use. */
 const EFFECTIVE_SHARE = 0.05
-/** A gap starts doubling from this share of the check interval, so that ticks a little early do not skip a turn. */
+/**
+ * A gap starts doubling from this share of the check interval, so that ticks a little early do not skip a
+ * turn.
+ */
 const INTERVAL_SHARE = 0.95
 const LEAST_RETRY_MS = 100
 const MOST_RETRY_MS = 30_000
 
-/** When garbage was last collected in this thread, by any watch: limiters of several ids need not each do it. */
+/**
+ * When garbage was last collected in this thread, by any watch: limiters of several ids need not each do
+ * it.
+ */
 const collections = new WeakMap<Clock, number>()
 
 /** The gap between forced collections at one of the two limits. */
@@ -163,8 +170,8 @@ export class MemoryWatch {
 const watches = new WeakMap<Config, MemoryWatch>()
 
 /**
- * The watch of this limiter on this shard. Its pipelines have the same config object, and so the same watch; a reload
- * makes another one.
+ * The watch of this limiter on this shard. Its pipelines have the same config object, and so the same
+ * watch; a reload makes another one.
  */
 export function sharedWatch(config: Config, host: Host, logger: Logger): MemoryWatch {
   const known = watches.get(config)

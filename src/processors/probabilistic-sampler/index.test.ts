@@ -184,7 +184,7 @@ describe('proportional and equalizing', () => {
     expect(await span({ ...half, sampling_percentage: 100 }, input('f0000000000000', 'e'))).toBe('ot=th:e')
   })
 
-  test('an incoming threshold above the randomness is an error, and is cleared if the span is kept', async () => {
+  test('an incoming threshold above the randomness is an error, cleared if the span is kept', async () => {
     const input = { traceId: id('10000000000000'), traceState: 'ot=th:8;x:y' }
     expect(await span(equal, input)).toBeUndefined()
     expect(await span({ ...equal, fail_closed: false }, input)).toBe('ot=th:0;x:y')

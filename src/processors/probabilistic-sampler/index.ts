@@ -6,9 +6,9 @@
  *         sampling_percentage: 15
  *         mode: proportional
  *
- * Each item is judged by itself, without state. What is kept says how it was sampled: spans in their tracestate
- * (`ot=rv:...;th:...`), log records in the attributes sampling.randomness and sampling.threshold. A batch of
- * which nothing is left is a success and goes no further.
+ * Each item is judged by itself, without state. What is kept says how it was sampled: spans in their
+ * tracestate (`ot=rv:...;th:...`), log records in the attributes sampling.randomness and
+ * sampling.threshold. A batch of which nothing is left is a success and goes no further.
  */
 
 import { defineProcessor } from '../../component/define.ts'

@@ -1,6 +1,6 @@
 /**
- * Judges log records: randomness from their attributes, the trace id or an attribute of the config; priority, a
- * percentage, from another attribute.
+ * Judges log records: randomness from their attributes, the trace id or an attribute of the config;
+ * priority, a percentage, from another attribute.
  */
 import { ValueRef } from '../../otlp/attributes.ts'
 import { DROP, KEEP, type Verdict, WROTE } from '../../otlp/edit.ts'

@@ -1,12 +1,13 @@
 /**
  * Decides over one item at a time, in one of three modes.
  *
- * - hash_seed: R comes from a hash over the seed and the trace id (or an attribute), of which 14 bits count. Items
- *   that say already how they were sampled are errors.
+ * - hash_seed: R comes from a hash over the seed and the trace id (or an attribute); 14 bits of it count.
+ *   Items that say already how they were sampled are errors.
  * - proportional: the threshold is that of the incoming probability times the ratio.
  * - equalizing: the larger one of the incoming and the configured threshold.
  *
- * The caller fills `state` and the randomness, calls judge(), and reads `sampled`, `policy` and `state` again.
+ * The caller fills `state` and the randomness, calls judge(), and reads `sampled`, `policy` and `state`
+ * again.
  */
 import type { Config } from './config.ts'
 import { isLess, SamplingState } from './sampling-state.ts'

@@ -1,4 +1,7 @@
-/** What an item says about how it was sampled: from its tracestate, or from its attributes if it is a log record. */
+/**
+ * What an item says about how it was sampled: from its tracestate, or from its attributes if it is a log
+ * record.
+ */
 export class SamplingState {
   hasRandomness = false
   randomHigh = 0

@@ -1,4 +1,7 @@
-/** Judges spans: randomness from the tracestate or the trace id, priority from the attribute sampling.priority. */
+/**
+ * Judges spans: randomness from the tracestate or the trace id, priority from the attribute
+ * sampling.priority.
+ */
 import { AttributeCursor, keyBytes, type ValueRef } from '../../otlp/attributes.ts'
 import { DROP, KEEP, type Verdict, WROTE } from '../../otlp/edit.ts'
 import { ANY_VALUE, SPAN } from '../../otlp/fields.ts'

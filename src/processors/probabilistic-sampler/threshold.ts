@@ -1,8 +1,10 @@
 /**
- * The 56-bit numbers of consistent probability sampling: randomness R and threshold T. An item is kept when T <= R.
+ * The 56-bit numbers of consistent probability sampling: randomness R and threshold T. An item is kept
+ * when T <= R.
  *
- * A number is two halves of 28 bits, so that comparing and writing one makes no bigint. T = 0 keeps everything and
- * T = 2^56 (high half 2^28) nothing. As text R has 14 hex digits, and T has them without the zeros at its end.
+ * A number is two halves of 28 bits, so that comparing and writing one makes no bigint. T = 0 keeps
+ * everything and T = 2^56 (high half 2^28) nothing. As text R has 14 hex digits, and T has them without
+ * the zeros at its end.
  */
 
 export const HEX_DIGITS = 14
@@ -37,8 +39,8 @@ function exponentOf(value: number): number {
 }
 
 /**
- * T for a probability, rounded to so many hex digits, plus one for each leading 0 or f. Undefined when the probability is
- * below 2^-56 or above 1.
+ * T for a probability, rounded to so many hex digits, plus one for each leading 0 or f. Undefined when
+ * the probability is below 2^-56 or above 1.
  */
 export function probabilityToThreshold(probability: number, precision: number): Threshold | undefined {
   if (!(probability >= 2 ** -56 && probability <= 1)) return undefined

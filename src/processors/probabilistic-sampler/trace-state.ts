@@ -3,8 +3,8 @@
  *
  *     ot=rv:6e6d1a75832a2f;th:c;other:x,vendor=value
  *
- * Entries of other vendors and other fields of `ot` are kept. A tracestate that breaks the rules of W3C, or of `ot`, is
- * not read at all and never changed.
+ * Entries of other vendors and other fields of `ot` are kept. A tracestate that breaks the rules of W3C,
+ * or of `ot`, is not read at all and never changed.
  */
 import { putRange } from '../../otlp/wire.ts'
 import type { SamplingState } from './sampling-state.ts'
