@@ -11,8 +11,8 @@ import { ByteArea } from '../../prometheus/byte-area.ts'
 import { ByteMap } from '../../prometheus/byte-map.ts'
 import type { BaseOptions } from '../../prometheus/label-base.ts'
 import { FixedLabel, METRIC_NAME } from '../../prometheus/labels.ts'
+import type { MetricReader } from '../../prometheus/metric-reader.ts'
 import { metricName, unitName } from '../../prometheus/naming.ts'
-import type { MetricReader } from '../../prometheus/points.ts'
 import type { WriteRequest } from './series.ts'
 
 /** Distinct metrics that are kept named. */

@@ -4,7 +4,8 @@
  */
 import { encodeSnappyBlock } from '../../net/snappy.ts'
 import { WireWriter } from '../../otlp/wire-writer.ts'
-import { type SeriesTable, type WriteRequest, writeSeries } from './series.ts'
+import type { SeriesTable, WriteRequest } from './series.ts'
+import { writeSeries } from './series-fields.ts'
 
 export function cutRequests(table: SeriesTable): WriteRequest[] {
   if (table.hasMore) return cutRebuilt(table)

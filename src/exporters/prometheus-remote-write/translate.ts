@@ -3,7 +3,7 @@
  *
  * What cannot be expressed (delta temporality, empty metrics, names of which nothing is left, too coarse exponential
  * histograms) is counted and left out; the rest of the batch goes on. Nothing is allocated per data point, but for
- * exemplars.
+ * exemplars. The file is longer than most because the five types of points share one set of reusable readers.
  */
 import {
   EXPONENTIAL_HISTOGRAM_DATA_POINT,
@@ -21,16 +21,10 @@ import { type ExemplarRecord, readExemplars } from '../../prometheus/exemplars.t
 import { BaseCache, type LabelBase, type PreparedResource } from '../../prometheus/label-base.ts'
 import { LabelSet } from '../../prometheus/label-set.ts'
 import { FixedLabel, LabelNames, LE, QUANTILE } from '../../prometheus/labels.ts'
+import { CUMULATIVE, MetricReader } from '../../prometheus/metric-reader.ts'
 import { ExponentialReader, MIN_SCHEMA } from '../../prometheus/native.ts'
 import { formatDecimal } from '../../prometheus/numbers.ts'
-import {
-  CUMULATIVE,
-  compareTimes,
-  MetricReader,
-  PointReader,
-  readCount,
-  readSigned,
-} from '../../prometheus/points.ts'
+import { compareTimes, PointReader, readCount, readSigned } from '../../prometheus/points.ts'
 import { type Family, FamilyCache, type FamilyOptions } from './families.ts'
 import { Payload } from './payload.ts'
 import { SeriesTable } from './series.ts'

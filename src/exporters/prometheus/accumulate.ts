@@ -3,7 +3,8 @@
  *
  * Which point wins follows the Go collector (spec: docs/exporters.md, prometheus): a point older than the one held is
  * ignored; delta sums add when their start is the time held, else begin anew; delta histograms do so too, and drop what
- * starts before that time. A point without a recorded value removes its series.
+ * starts before that time. A point without a recorded value removes its series. The file is longer than
+ * most because the types of points share one set of reusable readers.
  */
 import {
   HISTOGRAM_DATA_POINT,
@@ -25,16 +26,10 @@ import {
 } from '../../prometheus/label-base.ts'
 import { LabelSet } from '../../prometheus/label-set.ts'
 import { LabelNames } from '../../prometheus/labels.ts'
+import { CUMULATIVE, DELTA, MetricReader } from '../../prometheus/metric-reader.ts'
 import { metricName } from '../../prometheus/naming.ts'
 import { ExponentialReader, MIN_SCHEMA } from '../../prometheus/native.ts'
-import {
-  CUMULATIVE,
-  DELTA,
-  MetricReader,
-  PointReader,
-  readCount,
-  readSigned,
-} from '../../prometheus/points.ts'
+import { PointReader, readCount, readSigned } from '../../prometheus/points.ts'
 import type { FamilyStore, FamilyType, MetricFamily, Series } from './families.ts'
 
 const MAX_NAMES = 16_384
