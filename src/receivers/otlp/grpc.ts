@@ -41,6 +41,8 @@ export class OtlpGrpc {
   async start(): Promise<void> {
     const config = this.#config
     const { host, id, logger, telemetry } = this.#settings
+    if (config.implementation === 'grpc-js' && config.keepalive?.enforcement_policy)
+      logger.warn('keepalive.enforcement_policy has no effect with implementation grpc-js')
     const server = createServer(config.implementation, this.#options())
     this.#server = server
     const connections = telemetry.connections.with({ transport: 'grpc' })
