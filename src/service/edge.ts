@@ -5,7 +5,7 @@
 import type { Consumer } from '../component/define.ts'
 import { type Counter, counter, type Meter } from '../component/telemetry.ts'
 
-import type { Signal } from '../otlp/batch.ts'
+import type { Batch, Signal } from '../otlp/batch.ts'
 
 /** What an item of each signal is called in metric names. */
 export const ITEM_NAMES: Readonly<Record<Signal, string>> = {
@@ -14,35 +14,77 @@ export const ITEM_NAMES: Readonly<Record<Signal, string>> = {
   logs: 'log_records',
 }
 
-/** Counts what a receiver hands on: accepted when the pipeline took it, refused or failed when not. */
-export function receiverEdge(next: Consumer, meter: Meter, receiver: string, signal: Signal): Consumer {
-  const items = ITEM_NAMES[signal]
-  const table = {
-    accepted: counter(`receiver_accepted_${items}`, '{item}', `Number of ${items} taken by the pipeline.`),
-    refused: counter(`receiver_refused_${items}`, '{item}', `Number of ${items} that were not taken.`),
+/**
+ * Counts what a receiver hands on: accepted when the pipeline took it, refused when not. Knows what is under way, so that a graph
+ * is only stopped when its pipelines have answered.
+ */
+export class ReceiverEdge implements Consumer {
+  readonly #next: Consumer
+  readonly #meter: Meter
+  readonly #receiver: string
+  readonly #signal: Signal
+  readonly #byTransport = new Map<string, { accepted: Counter; refused: Counter }>()
+  #underWay = 0
+  #onIdle: (() => void)[] = []
+
+  constructor(next: Consumer, meter: Meter, receiver: string, signal: Signal) {
+    this.#next = next
+    this.#meter = meter
+    this.#receiver = receiver
+    this.#signal = signal
   }
-  const byTransport = new Map<string, { accepted: Counter; refused: Counter }>()
-  const counters = (transport: string) => {
-    let made = byTransport.get(transport)
+
+  consume(batch: Batch): Promise<void> {
+    const { accepted, refused } = this.#counters(batch.context.transport ?? '')
+    const count = batch.itemCount
+    this.#underWay++
+    return this.#next.consume(batch).then(
+      () => {
+        accepted.add(count)
+        this.#done()
+      },
+      (error: unknown) => {
+        refused.add(count)
+        this.#done()
+        throw error
+      },
+    )
+  }
+
+  refusal() {
+    return this.#next.refusal?.()
+  }
+
+  /** Resolves when nothing is under way, or at the deadline. */
+  idle(deadline: AbortSignal): Promise<void> {
+    if (this.#underWay === 0 || deadline.aborted) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#onIdle.push(resolve)
+      deadline.addEventListener('abort', () => resolve(), { once: true })
+    })
+  }
+
+  #done(): void {
+    this.#underWay--
+    if (this.#underWay === 0) for (const wake of this.#onIdle.splice(0)) wake()
+  }
+
+  #counters(transport: string) {
+    let made = this.#byTransport.get(transport)
     if (made === undefined) {
-      made = meter.instruments(table, { receiver, transport })
-      if (byTransport.size < 16) byTransport.set(transport, made)
+      const items = ITEM_NAMES[this.#signal]
+      const table = {
+        accepted: counter(
+          `receiver_accepted_${items}`,
+          '{item}',
+          `Number of ${items} taken by the pipeline.`,
+        ),
+        refused: counter(`receiver_refused_${items}`, '{item}', `Number of ${items} that were not taken.`),
+      }
+      made = this.#meter.instruments(table, { receiver: this.#receiver, transport })
+      if (this.#byTransport.size < 16) this.#byTransport.set(transport, made)
     }
     return made
-  }
-  return {
-    consume(batch) {
-      const { accepted, refused } = counters(batch.context.transport ?? '')
-      const count = batch.itemCount
-      return next.consume(batch).then(
-        () => accepted.add(count),
-        (error: unknown) => {
-          refused.add(count)
-          throw error
-        },
-      )
-    },
-    refusal: () => next.refusal?.(),
   }
 }
 

@@ -5,6 +5,7 @@
  * exporters. All shards have the same levels, and main stops them level by level over all shards, because what one shard
  * flushes may belong to a stage of another.
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { AnyConnector, AnyReceiver, Component, Consumer, Kind, Settings } from '../component/define.ts'
 import type { TelemetryTable } from '../component/telemetry.ts'
 import type { ConfiguredComponent, PipelineConfig, ServiceConfig } from '../config/types.ts'
@@ -13,9 +14,10 @@ import { wrapExporter } from '../sending/shell.ts'
 import { detailedTelemetry, sendingTelemetry } from '../sending/telemetry.ts'
 import { handOver } from '../workers/hand-over.ts'
 import { balance } from './balance.ts'
-import { processorEdges, receiverEdge } from './edge.ts'
+import { processorEdges, ReceiverEdge } from './edge.ts'
 import { createHost, type Environment } from './environment.ts'
 import { type Branch, fanOut } from './fan-out.ts'
+import { Inlet, type ReceiverNode, takeOver } from './inlet.ts'
 
 interface Node {
   readonly name: string
@@ -24,7 +26,9 @@ interface Node {
 }
 
 export class Graph {
+  /** All but the receivers. */
   readonly nodes: readonly Node[]
+  readonly receivers: readonly ReceiverNode[]
   /** Consumers that other shards may address. */
   readonly stages: ReadonlyMap<string, Consumer>
   readonly levelCount: number
@@ -32,11 +36,13 @@ export class Graph {
 
   constructor(
     nodes: readonly Node[],
+    receivers: readonly ReceiverNode[],
     stages: ReadonlyMap<string, Consumer>,
     levelCount: number,
     environment: Environment,
   ) {
     this.nodes = nodes
+    this.receivers = receivers
     this.stages = stages
     this.levelCount = levelCount
     this.#environment = environment
@@ -44,58 +50,73 @@ export class Graph {
 
   /** Everything but the receivers: after it the graph can take data from other shards. */
   async startDownstream(): Promise<void> {
-    for (let level = this.levelCount - 1; level > 0; level--) await this.#startLevel(level)
-  }
-
-  async startReceivers(): Promise<void> {
-    await this.#startLevel(0)
-  }
-
-  async #startLevel(level: number): Promise<void> {
-    for (const node of this.nodes) {
-      if (node.level !== level) continue
-      try {
-        await node.component.start?.()
-      } catch (error) {
-        throw new Error(`${node.name}: ${error instanceof Error ? error.message : String(error)}`, {
-          cause: error,
-        })
-      }
+    for (let level = this.levelCount - 1; level > 0; level--) {
+      for (const node of this.nodes) if (node.level === level) await start(node.name, node.component)
     }
+  }
+
+  /** New receivers start; those that the graph before had with the same configuration change over with their connections. */
+  async startReceivers(): Promise<void> {
+    for (const { id, component, owned } of this.receivers)
+      if (owned) await start(`receivers/${id}`, component)
+    for (const node of this.receivers) takeOver(node)
   }
 
   /** Stops one level. An error of a component is logged and stops none of the others. */
   async shutdownLevel(level: number, deadline: AbortSignal): Promise<void> {
+    if (level === 0) return this.#shutdownReceivers(deadline)
     const stopping = this.nodes.filter((node) => node.level === level)
-    await Promise.all(
-      stopping.map(async (node) => {
-        try {
-          await node.component.shutdown?.(deadline)
-        } catch (error) {
-          this.#environment.logger.error('component did not shut down cleanly', {
-            component: node.name,
-            error,
-          })
-        }
-      }),
-    )
+    await Promise.all(stopping.map((node) => this.#stop(node.name, node.component, deadline)))
+  }
+
+  async #shutdownReceivers(deadline: AbortSignal): Promise<void> {
+    const owned = this.receivers.filter((node) => node.owned)
+    await Promise.all(owned.map((node) => this.#stop(`receivers/${node.id}`, node.component, deadline)))
+    const edges = this.receivers.flatMap((node) => Object.values(node.edges))
+    await Promise.all(edges.map((edge) => edge.idle(deadline)))
+  }
+
+  async #stop(name: string, component: Component, deadline: AbortSignal): Promise<void> {
+    try {
+      await component.shutdown?.(deadline)
+    } catch (error) {
+      this.#environment.logger.error('component did not shut down cleanly', { component: name, error })
+    }
   }
 }
 
-/** Builds, without starting anything. `extensions` are the started extensions of this thread. */
-export function buildGraph(
-  config: ServiceConfig,
-  environment: Environment,
-  extensions: ReadonlyMap<string, unknown>,
-): Graph {
-  return new GraphBuilder(config, environment, extensions).build()
+async function start(name: string, component: Component): Promise<void> {
+  try {
+    await component.start?.()
+  } catch (error) {
+    throw new Error(`${name}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+  }
+}
+
+export interface GraphParts {
+  readonly config: ServiceConfig
+  /** The configuration as plain values, to see what a reload changes. */
+  readonly tree: unknown
+  readonly environment: Environment
+  /** The started extensions of this thread. */
+  readonly extensions: ReadonlyMap<string, unknown>
+  /** The graph that runs until this one takes over. */
+  readonly previous: Graph | undefined
+}
+
+/** Builds, without starting anything. */
+export function buildGraph(parts: GraphParts): Graph {
+  return new GraphBuilder(parts).build()
 }
 
 class GraphBuilder {
   readonly #config: ServiceConfig
   readonly #environment: Environment
   readonly #extensions: ReadonlyMap<string, unknown>
+  readonly #tree: unknown
+  readonly #previous: Graph | undefined
   readonly #nodes: Node[] = []
+  readonly #receivers: ReceiverNode[] = []
   readonly #stages = new Map<string, Consumer>()
   readonly #exporters = new Map<string, Consumer>()
   readonly #connectors = new Map<string, Branch>()
@@ -103,10 +124,12 @@ class GraphBuilder {
   readonly #byId = new Map<string, PipelineConfig>()
   readonly #lastLevel: number
 
-  constructor(config: ServiceConfig, environment: Environment, extensions: ReadonlyMap<string, unknown>) {
+  constructor({ config, tree, environment, extensions, previous }: GraphParts) {
     this.#config = config
+    this.#tree = tree
     this.#environment = environment
     this.#extensions = extensions
+    this.#previous = previous
     for (const pipeline of config.service.pipelines) this.#byId.set(pipeline.id, pipeline)
     let last = 1
     for (const pipeline of config.service.pipelines) last = Math.max(last, this.#endLevel(pipeline))
@@ -116,7 +139,7 @@ class GraphBuilder {
   build(): Graph {
     for (const pipeline of this.#config.service.pipelines) this.#pipeline(pipeline)
     for (const receiver of this.#config.receivers.values()) this.#receiver(receiver)
-    return new Graph(this.#nodes, this.#stages, this.#lastLevel + 1, this.#environment)
+    return new Graph(this.#nodes, this.#receivers, this.#stages, this.#lastLevel + 1, this.#environment)
   }
 
   /** Level of the first processor: behind its receivers, or behind the connectors that feed it. */
@@ -257,25 +280,42 @@ class GraphBuilder {
   }
 
   #receiver(component: ConfiguredComponent<AnyReceiver>): void {
-    const next: Partial<Record<Signal, Consumer>> = {}
+    const { id } = component
+    const { meter } = this.#environment
+    const edges: Partial<Record<Signal, ReceiverEdge>> = {}
     for (const signal of SIGNALS) {
       const branches = this.#config.service.pipelines
-        .filter((pipeline) => pipeline.signal === signal && pipeline.receivers.includes(component.id))
+        .filter((pipeline) => pipeline.signal === signal && pipeline.receivers.includes(id))
         .map((pipeline) => this.#pipeline(pipeline))
       if (branches.length === 0) continue
-      const stage = `receivers/${component.id}/${signal}`
+      const stage = `receivers/${id}/${signal}`
       const head = fanOut(branches)
       this.#stages.set(stage, head)
-      next[signal] = receiverEdge(
-        balance(head, stage, this.#environment),
-        this.#environment.meter,
-        component.id,
-        signal,
-      )
+      edges[signal] = new ReceiverEdge(balance(head, stage, this.#environment), meter, id, signal)
     }
-    if (Object.keys(next).length === 0) return // Configured, but in no pipeline: it is never built.
-    const receiver = component.definition.create({ ...this.#settings('receiver', component, ''), next })
-    this.#nodes.push({ name: `receivers/${component.id}`, component: receiver, level: 0 })
+    if (Object.keys(edges).length === 0) return // Configured, but in no pipeline: it is never built.
+    this.#receivers.push(this.#kept(id, edges) ?? this.#newReceiver(component, edges))
+  }
+
+  /** The running receiver of the graph before, when neither its configuration nor its signals changed. */
+  #kept(id: string, edges: ReceiverNode['edges']): ReceiverNode | undefined {
+    const from = this.#previous?.receivers.find((node) => node.id === id)
+    if (from === undefined || !isDeepStrictEqual(from.tree, receiverTree(this.#tree, id))) return undefined
+    if (!isDeepStrictEqual(Object.keys(from.edges), Object.keys(edges))) return undefined
+    const { component, tree, inlets } = from
+    return { id, component, tree, inlets, edges, from, owned: false }
+  }
+
+  #newReceiver(component: ConfiguredComponent<AnyReceiver>, edges: ReceiverNode['edges']): ReceiverNode {
+    const inlets: Partial<Record<Signal, Inlet>> = {}
+    for (const signal of SIGNALS) {
+      const edge = edges[signal]
+      if (edge !== undefined) inlets[signal] = new Inlet(edge)
+    }
+    const settings = this.#settings('receiver', component, '')
+    const receiver = component.definition.create({ ...settings, next: inlets })
+    const tree = receiverTree(this.#tree, component.id)
+    return { id: component.id, component: receiver, tree, inlets, edges, from: undefined, owned: true }
   }
 
   /**
@@ -297,6 +337,13 @@ class GraphBuilder {
       )
     })
   }
+}
+
+/** A receiver's part of the plain configuration; ids stand there as written, perhaps with spaces. */
+function receiverTree(tree: unknown, id: string): unknown {
+  const receivers = (tree as { receivers?: Record<string, unknown> } | undefined)?.receivers ?? {} // Checked.
+  const key = Object.keys(receivers).find((name) => name === id)
+  return key === undefined ? Symbol(id) : receivers[key]
 }
 
 /** The configuration has been checked: every reference resolves. */

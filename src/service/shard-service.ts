@@ -148,7 +148,7 @@ export class ShardService {
     const extensions = new Map<string, Component>()
     try {
       await this.#startExtensions(config, environment, extensions)
-      const graph = buildGraph(config, environment, extensions)
+      const graph = buildGraph({ config, tree, environment, extensions, previous: this.#current?.graph })
       this.#prepared = { graph, extensions: [...extensions.values()] }
       await graph.startDownstream()
     } catch (error) {

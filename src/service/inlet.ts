@@ -1,0 +1,52 @@
+/**
+ * Where a receiver hands its data: to the graph of the day. A receiver whose configuration did not change lives on through a reload,
+ * with its connections; only the pipelines behind its inlets are exchanged.
+ */
+import type { Component, Consumer } from '../component/define.ts'
+import type { Batch, Signal } from '../otlp/batch.ts'
+import type { ReceiverEdge } from './edge.ts'
+
+export class Inlet implements Consumer {
+  #edge: ReceiverEdge
+
+  constructor(edge: ReceiverEdge) {
+    this.#edge = edge
+  }
+
+  switchTo(edge: ReceiverEdge): void {
+    this.#edge = edge
+  }
+
+  consume(batch: Batch): Promise<void> {
+    return this.#edge.consume(batch)
+  }
+
+  refusal() {
+    return this.#edge.refusal()
+  }
+}
+
+/** A receiver of one graph: the component, perhaps taken over from the graph before, and this graph's edges behind it. */
+export interface ReceiverNode {
+  readonly id: string
+  readonly component: Component
+  /** Its part of the configuration, to find out whether it changed. */
+  readonly tree: unknown
+  readonly inlets: Readonly<Partial<Record<Signal, Inlet>>>
+  readonly edges: Readonly<Partial<Record<Signal, ReceiverEdge>>>
+  /** The node of the graph before that holds the component until the commit. */
+  readonly from: ReceiverNode | undefined
+  /** The graph that owns the component starts and stops it. */
+  owned: boolean
+}
+
+/** At the commit: the component and its data go over to this graph. */
+export function takeOver(node: ReceiverNode): void {
+  if (node.from === undefined) return
+  node.from.owned = false
+  node.owned = true
+  for (const [signal, inlet] of Object.entries(node.inlets)) {
+    const edge = node.edges[signal as Signal] // Both tables have the same keys.
+    if (edge !== undefined) inlet.switchTo(edge)
+  }
+}
