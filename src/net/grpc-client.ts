@@ -188,7 +188,15 @@ function identity(message: Buffer): Buffer {
 function callError(error: grpc.ServiceError): Error {
   const details = error.metadata?.get('grpc-status-details-bin')[0]
   const retryAfterMs = typeof details === 'object' ? retryDelayMs(details) : undefined
-  return grpcStatusError(error.code, error.details || error.message, retryAfterMs, error)
+  return grpcStatusError(error.code, plainDetails(error.details || error.message), retryAfterMs, error)
+}
+
+/** What grpc-js says of a failed connection, without the words it repeats for each layer. */
+function plainDetails(details: string): string {
+  return details
+    .replace(/^round_robin: /, '')
+    .replace(/(No connection established\. Last error: )+(Error: )?/, '')
+    .replace(/\.? Resolution note: $/, '')
 }
 
 /**

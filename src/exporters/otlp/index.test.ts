@@ -148,7 +148,9 @@ test('an aborted attempt ends the call; no backend is retryable', async () => {
   expect(await pending).toBeInstanceOf(RetryableError)
   while (backend.cancelled === 0) await new Promise((resolve) => setTimeout(resolve, 5))
   await using lonely = await make('127.0.0.1:1')
-  expect(await failure(lonely.consume(traces({ spans: ['a'] })))).toBeInstanceOf(RetryableError)
+  const error = await failure(lonely.consume(traces({ spans: ['a'] })))
+  expect(error).toBeInstanceOf(RetryableError)
+  expect(error).toMatchObject({ message: 'UNAVAILABLE: connect ECONNREFUSED 127.0.0.1:1' })
 })
 
 test('checks its config', () => {
