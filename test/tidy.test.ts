@@ -87,7 +87,7 @@ test('files stay short, lines too, and pure ASCII', () => {
     const text = read(file)
     const lines = text.split('\n')
     // Tests hold tables of data.
-    if (lines.length > (file.endsWith('.test.ts') ? 521 : 401))
+    if (lines.length > (file.endsWith('.test.ts') ? 561 : 401))
       wrong.push(`${file}: ${lines.length - 1} lines`)
     const longest = Math.max(...lines.map((line) => line.length))
     if (longest > (file.endsWith('.test.ts') ? 200 : 140)) wrong.push(`${file}: a line of ${longest} columns`)

@@ -1,12 +1,12 @@
 /**
- * What do 400,000 held spans cost tail sampling: CPU to take a span in and to decide, memory while it is held, and the
- * longest stop of the event loop while decisions are made?
+ * What do 400,000 held spans cost tail sampling: CPU to take a span in and to decide, memory while it is
+ * held, and the longest stop of the event loop while decisions are made?
  *
  *     node --expose-gc bench/micro/tail-store.ts [SPANS] [SPANS_PER_TRACE]
  *
- * The three policies of the seed config (status_code, latency, probabilistic). Requests of 100 spans, about 360 bytes a
- * span. Trace ids are renewed between the timed parts. Rounds fill the store, decide on everything, and check how
- * many traces were kept. CPU is that of the process, garbage collection included.
+ * The three policies of the seed config (status_code, latency, probabilistic). Requests of 100 spans, about
+ * 360 bytes a span. Trace ids are renewed between the timed parts. Rounds fill the store, decide on
+ * everything, and check how many traces were kept. CPU is that of the process, garbage collection included.
  */
 import { execFileSync } from 'node:child_process'
 import os from 'node:os'
@@ -127,8 +127,10 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN
 }
 
-const show = (values: readonly number[], digits = 3) =>
-  `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)} to ${Math.max(...values).toFixed(digits)})`
+function show(values: readonly number[], digits = 3): string {
+  const [least, most] = [Math.min(...values), Math.max(...values)]
+  return `${median(values).toFixed(digits)} (${least.toFixed(digits)} to ${most.toFixed(digits)})`
+}
 
 console.log(`${os.cpus()[0]?.model}, Node ${process.version}, commit ${commit()}`)
 console.log(`${HELD} spans of ${spanBytes.toFixed(0)} bytes held, ${SPANS_PER_TRACE} spans a trace`)

@@ -1,27 +1,14 @@
 /** Starts a collector under test as a child process and reads what it costs from /proc. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
-import net from 'node:net'
-import { homedir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { connects, findPeer, freePort } from '../../test/support/peers.ts'
 
 export type CollectorName = 'weir' | 'otelcol'
 
 const ROOT = join(import.meta.dirname, '../..')
 /** Clock ticks per second of /proc/PID/stat: 100 on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100
-
-/** Where a peer is: WEIR_PEERS/bin, the PATH's usual cache, or nowhere. */
-export function findPeer(name: string): string | undefined {
-  const folders = [process.env['WEIR_PEERS'] ?? join(homedir(), '.cache/weir-peers')].map((path) =>
-    join(path, 'bin'),
-  )
-  for (const folder of [...folders, ...(process.env['PATH'] ?? '').split(':')]) {
-    const path = join(folder, name)
-    if (existsSync(path)) return path
-  }
-  return undefined
-}
 
 export interface RunningCollector {
   readonly name: CollectorName
@@ -89,14 +76,6 @@ async function stop(child: ChildProcess): Promise<void> {
   clearTimeout(timer)
 }
 
-export async function freePort(): Promise<number> {
-  const server = net.createServer()
-  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise<void>((resolve) => void server.close(() => resolve()))
-  return typeof address === 'object' && address !== null ? address.port : 0
-}
-
 async function untilListening(child: ChildProcess, port: number, log: () => string): Promise<void> {
   for (let attempt = 0; attempt < 300; attempt++) {
     if (child.exitCode !== null) throw new Error(`collector ended: ${log()}`)
@@ -104,15 +83,4 @@ async function untilListening(child: ChildProcess, port: number, log: () => stri
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
   throw new Error(`collector does not listen on ${port}: ${log()}`)
-}
-
-function connects(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = net.connect(port, '127.0.0.1')
-    socket.on('connect', () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.on('error', () => resolve(false))
-  })
 }
