@@ -103,7 +103,7 @@ test('append: false empties the file when the process starts, and only then', as
   await first.exporter.shutdown?.(AbortSignal.timeout(1000))
   await reloaded.consume(traces({ spans: ['b'] }))
   await reloaded.exporter.shutdown?.(AbortSignal.timeout(1000))
-  const restarted = await start({}, { host }) // A shard that came back: the budgets of the process survive.
+  const restarted = await start({}, { host }) // A shard that came back: rates of the process survive.
   await restarted.consume(traces({ spans: ['c'] }))
   await restarted.exporter.shutdown?.(AbortSignal.timeout(1000))
   const names = async () => (await lines()).map((line) => line.resourceSpans[0].scopeSpans[0].spans[0].name)
@@ -115,6 +115,14 @@ test('append: false empties the file when the process starts, and only then', as
   await using process3 = await start({})
   await process3.consume(traces({ spans: ['e'] }))
   expect(await names()).toEqual(['e'])
+})
+
+test('shards where no data arrives leave the file alone', async () => {
+  await writeFile(inFolder('data.json'), 'kept\n')
+  const host: TestHost = Object.assign(new TestHost(), { shard: 1 as never })
+  await using other = await start({}, { host })
+  expect(await text('data.json')).toBe('kept\n')
+  await expect(other.consume(traces({ spans: ['a'] }))).rejects.toThrow(ShutdownError)
 })
 
 test('shutdown may come twice, and writes after it are refused as retryable', async () => {

@@ -44,6 +44,9 @@ export default defineExporter({
 
 type FileSettings = Settings<Config, typeof telemetry>
 
+/** The shard where all data of the process meets (affinity `process`). The others never open the file. */
+const DATA_SHARD = 0
+
 const compress = promisify(zstdCompress)
 const json = new JsonBuffer()
 
@@ -64,9 +67,12 @@ async function encodeMessage(settings: Config, batch: Batch): Promise<readonly U
   return [length, ...content]
 }
 
-/** The first of a process to ask for this component gets true; a shard that comes back later does not. */
+/**
+ * True for the first start of this component in the life of the process. A token that is never refilled tells: rates are shared
+ * by all shards and outlive them, where a budget is given back when its shard dies.
+ */
 function isProcessStart(settings: FileSettings): boolean {
-  return settings.host.budget('opened', 1).tryTake(1)
+  return settings.host.rateBudget('opened', 0, 1).tryTake(1)
 }
 
 function writerOptions(settings: FileSettings, truncate: boolean): WriterOptions {
@@ -106,6 +112,7 @@ class SingleFile implements Exporter {
   readonly #settings: FileSettings
   readonly #health: Health
   #writer: FileWriter | undefined
+  #running = false
 
   constructor(settings: FileSettings) {
     this.#settings = settings
@@ -113,6 +120,8 @@ class SingleFile implements Exporter {
   }
 
   async start(): Promise<void> {
+    this.#running = true
+    if (this.#settings.host.shard !== DATA_SHARD) return
     const options = writerOptions(this.#settings, isProcessStart(this.#settings))
     this.#writer = await openWriter(this.#settings.config.path, options)
   }
@@ -120,11 +129,12 @@ class SingleFile implements Exporter {
   async consume(batch: Batch): Promise<void> {
     const message = await encodeMessage(this.#settings.config, batch)
     const writer = this.#writer
-    if (writer === undefined) throw new ShutdownError('the file is not open')
+    if (!this.#running || writer === undefined) throw new ShutdownError('the file is not open')
     await this.#health.watch(writer.write(message))
   }
 
   async shutdown(): Promise<void> {
+    this.#running = false
     const writer = this.#writer
     this.#writer = undefined
     if (writer) await releaseWriter(writer)
@@ -155,7 +165,7 @@ class GroupedFiles implements Exporter {
   }
 
   async start(): Promise<void> {
-    this.#truncate = isProcessStart(this.#settings)
+    this.#truncate = this.#settings.host.shard === DATA_SHARD && isProcessStart(this.#settings)
     this.#running = true
   }
 
