@@ -115,7 +115,7 @@ export function joinAttributes(
   attributes: ReadonlyMap<string, string>,
   rename: (key: string) => string,
 ): Map<string, string> {
-  const joined = new Map<string, string>()
+  const values = new Map<string, string[]>()
   const keys = [...attributes.keys()].sort((left, right) =>
     Buffer.compare(Buffer.from(left), Buffer.from(right)),
   )
@@ -123,11 +123,11 @@ export function joinAttributes(
     const name = rename(key)
     const value = attributes.get(key) ?? ''
     if (name === '' || value === '') continue
-    const before = joined.get(name)
-    if (before === undefined) joined.set(name, value)
-    else if (!before.split(';').includes(value)) joined.set(name, `${before};${value}`)
+    const before = values.get(name)
+    if (before === undefined) values.set(name, [value])
+    else if (!before.includes(value)) before.push(value)
   }
-  return joined
+  return new Map([...values].map(([name, list]) => [name, list.join(';')]))
 }
 
 function put(labels: Map<string, BaseLabel>, name: string, value: string, mode: Mode): void {

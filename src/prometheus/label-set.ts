@@ -28,6 +28,8 @@ export class LabelSet {
   readonly area = new ByteArea(4096)
   nameAt = 0
   extraAt = 0
+  /** A label of the point had the name of a gap, and gave way. */
+  displaced = false
   /** Changes with every finish(): two series of one generation differ in the gaps only. */
   generation = 0
   /** Sum of the hashes of all labels in the set; the gaps add theirs. */
@@ -165,9 +167,14 @@ export class LabelSet {
     this.#pairStarts[index] = this.#pairEnds[index] = 0
   }
 
-  /** Sorts and merges. `extra` is the label that the second gap is for, or undefined. */
+  /**
+   * Sorts and merges. `extra` is the label that the second gap is for, or undefined. May be called again, with
+   * another gap.
+   */
   finish(extra: LabelName | undefined): void {
     this.generation++
+    this.displaced = false
+    const own = this.#count
     this.#pushGap(METRIC_NAME)
     if (extra) this.#pushGap(extra)
     this.#sort()
@@ -183,6 +190,7 @@ export class LabelSet {
       }
       this.#mergeText(attributes, extra)
     }
+    this.#count = own
     if (this.nameAt < 0) this.nameAt = this.area.length
     if (this.extraAt < 0) this.extraAt = this.area.length
   }
@@ -228,6 +236,7 @@ export class LabelSet {
         // One of the two may be a gap, which wins; else two keys have become one name.
         if (!gap && this.#starts[twin]! >= 0) return false
         sorted.splice(gap ? index + 1 : index, 1)
+        this.displaced = true
         index--
         continue
       }
@@ -236,6 +245,7 @@ export class LabelSet {
       if (next < baseNames.length && order === 0) {
         if (!gap && modes[next] === WINS) continue
         if (!gap && modes[next] === ATTRIBUTE) return false
+        if (gap) this.displaced = true
         area.copy(base.bytes, baseStarts[copied]!, baseStarts[next]!)
         hash = (hash - base.hashes[next]!) | 0
         copied = ++next
@@ -267,7 +277,7 @@ export class LabelSet {
       if (mode === WINS || (mode === EXTERNAL && !values.has(name.text))) values.set(name.text, value)
     }
     values.delete(METRIC_NAME.text)
-    if (extra) values.delete(extra.text)
+    if (extra && values.delete(extra.text)) this.displaced = true
     const labels = [...values].map(([name, value]) => ({
       name: new LabelName(name),
       value: Buffer.from(value),

@@ -314,7 +314,10 @@ describe('labels', () => {
     const batch = metrics({
       metrics: [{ name: 'h', histogram: { aggregationTemporality: 2, dataPoints: [point] } }],
     })
-    expect(series(batch).text).toEqual(['{__name__=h_count q=1} 1@0', '{__name__=h_bucket le=+Inf q=1} 1@0'])
+    expect(series(batch).text).toEqual([
+      '{__name__=h_count le=x q=1} 1@0',
+      '{__name__=h_bucket le=+Inf q=1} 1@0',
+    ])
   })
 
   test('bytes that are not UTF-8 are repaired', () => {

@@ -218,6 +218,9 @@ export class Translator {
       payload.begin(point, true)
     }
     const { stale } = point
+    // A label `le` of the point itself stays where it is not in the way.
+    const { displaced } = set
+    if (displaced) set.finish(undefined)
     if (point.sumAt >= 0) {
       if (stale) payload.stale()
       else payload.raw(point.bytes, point.sumAt)
@@ -227,6 +230,7 @@ export class Translator {
     if (stale) payload.stale()
     else payload.value(total)
     table.add(set, family.count, undefined, payload.area, metadata)
+    if (displaced) set.finish(LE)
     const { buckets } = point
     const labels = this.#boundLabels()
     const bounded = Math.min(point.bounds.count, buckets.count)
@@ -304,6 +308,8 @@ export class Translator {
     const payload = this.#payload
     payload.begin(point, true)
     const { stale, bytes } = point
+    const { displaced } = this.#set
+    if (displaced) this.#set.finish(undefined)
     if (stale) payload.stale()
     else if (point.sumAt >= 0) payload.raw(bytes, point.sumAt)
     else payload.value(0)
@@ -311,6 +317,7 @@ export class Translator {
     if (stale) payload.stale()
     else payload.value(readCount(bytes, point.countAt))
     table.add(this.#set, family.count, undefined, payload.area, metadata)
+    if (displaced) this.#set.finish(QUANTILE)
     const fields = this.#quantile.reset(bytes, point.start, point.end)
     while (fields.next()) {
       if (fields.number !== SUMMARY_DATA_POINT.quantileValues || fields.wireType !== LEN) continue
