@@ -1,4 +1,7 @@
-/** Traces for the tests of tail sampling: plain objects in, encoded batches out, and what came out of a sink by trace. */
+/**
+ * Traces for the tests of tail sampling: plain objects in, encoded batches out, and what came out of a sink
+ * by trace.
+ */
 import type { Batch } from '../../src/otlp/batch.ts'
 import { Batch as TraceBatch } from '../../src/otlp/batch.ts'
 import { anyValue, decodeBatch, encode, keyValues, type Plain, type Value } from './otlp.ts'

@@ -1,8 +1,9 @@
 /**
- * The attribute policies: any resource or span of the trace with an attribute of this key whose value passes a test.
+ * The attribute policies: any resource or span of the trace with an attribute of this key whose value passes
+ * a test.
  *
- * Spans are scanned as they lie in the slabs, at decision time; the answer for a resource is kept, since consecutive
- * spans and traces share it.
+ * Spans are scanned as they lie in the slabs, at decision time; the answer for a resource is kept, since
+ * consecutive spans and traces share it.
  */
 import { LRUCache } from 'lru-cache'
 import { RE2JS } from 're2js'
@@ -114,8 +115,8 @@ export function numericAttribute(policy: BasicPolicy['numeric_attribute']): Eval
 }
 
 /**
- * An int64 as a number. Beyond 2^53 it is rounded, which is harmless: the bounds are whole numbers below that, so
- * comparing gives the same answer.
+ * An int64 as a number. Beyond 2^53 it is rounded, which is harmless: the bounds are whole numbers below
+ * that, so comparing gives the same answer.
  */
 function intValue(value: FieldCursor): number {
   return value.end - value.start <= 7 ? readVarint(value.bytes, value.start) : Number(value.int64())
@@ -161,7 +162,10 @@ export function exactMatcher(values: readonly string[]): RangeMatcher {
 
 const DEFAULT_CACHE_SIZE = 128
 
-/** Values that were matched before are found by their bytes, so that they are neither decoded nor matched again. */
+/**
+ * Values that were matched before are found by their bytes, so that they are neither decoded nor matched
+ * again.
+ */
 function regexMatcher(patterns: readonly string[], cacheSize: number): RangeMatcher {
   const expressions = patterns.map((pattern) => RE2JS.compile(pattern))
   const cache = new LRUCache<number, { readonly bytes: Uint8Array; readonly matched: boolean }>({

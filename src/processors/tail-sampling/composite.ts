@@ -1,8 +1,9 @@
 /**
- * The `composite` policy: the first sub-policy that samples decides, within its share of spans per clock second.
+ * The `composite` policy: the first sub-policy that samples decides, within its share of spans per clock
+ * second.
  *
- * The counters are budgets that all shards share. Each shard gives back what it took as soon as it sees that the second
- * is over: at the next trace or the next tick.
+ * The counters are budgets that all shards share. Each shard gives back what it took as soon as it sees that
+ * the second is over: at the next trace or the next tick.
  */
 import type { Budget, Host } from '../../component/host.ts'
 import type { AnyPolicy } from './config.ts'

@@ -1,9 +1,11 @@
 /**
- * Config of `tail_sampling`: the fields and defaults of the Go collector, checked as it checks them, and a little more.
+ * Config of `tail_sampling`: the fields and defaults of the Go collector, checked as it checks them, and a
+ * little more.
  */
 import { RE2JS } from 're2js'
 import { z } from 'zod'
 import { duration, harmless, refused } from '../../config/fields.ts'
+import { toError } from '../../errors.ts'
 
 /** Decisions may lie this far ahead; the ring of seconds is as long as the wait. */
 const LONGEST_WAIT_MS = 7 * 24 * 3600 * 1000
@@ -205,7 +207,7 @@ function checkBasic(policy: BasicPolicy, block: Path, issue: Issue): void {
       try {
         RE2JS.compile(pattern)
       } catch (error) {
-        issue([...block, 'values', index], `bad regular expression: ${(error as Error).message}`) // re2js throws Errors.
+        issue([...block, 'values', index], `bad regular expression: ${toError(error).message}`)
       }
     }
   }

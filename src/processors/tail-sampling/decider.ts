@@ -1,8 +1,8 @@
 /**
  * Decides on traces: all policies over a run of traces, one policy at a time.
  *
- * Every policy sees the traces in the same order as if traces were decided one by one, so limits come out the same;
- * but its code and data stay in the cache, and its time is measured twice a run and not twice a trace.
+ * Every policy sees the traces in the same order as if traces were decided one by one, so limits come out the
+ * same; but its code and data stay in the cache, and its time is measured twice a run and not twice a trace.
  */
 import type { Host } from '../../component/host.ts'
 import type { Counter } from '../../component/telemetry.ts'
@@ -98,8 +98,8 @@ export class Decider {
   }
 
   /**
-   * span-ingest: what the spans that have just come decide by themselves; 0 when nothing. A drop policy that does not match
-   * may match later spans, so it keeps the trace from being sampled now.
+   * span-ingest: what the spans that have just come decide by themselves; 0 when nothing. A drop policy that
+   * does not match may match later spans, so it keeps the trace from being sampled now.
    */
   runOnIngest(store: TraceStore, trace: number): number {
     let mayDropLater = false

@@ -1,7 +1,8 @@
 /**
  * Remembers the last decided traces by the low 8 bytes of their id, least recently asked for forgotten first.
  *
- * Entries are four words in a typed array, found through open addressing; arrays grow by doubling up to the limit.
+ * Entries are four words in a typed array, found through open addressing; arrays grow by doubling up to the
+ * limit.
  */
 import { randomInt } from 'node:crypto'
 import { doubled } from './trace-table.ts'

@@ -1,8 +1,9 @@
 /**
- * The engine of tail sampling on one shard: takes requests in, span by span, and starts and stops the rounds of decisions.
+ * The engine of tail sampling on one shard: takes requests in, span by span, and starts and stops the rounds
+ * of decisions.
  *
- * Everything but waiting is synchronous, so between two awaits the store is consistent. See docs/tail-sampling.md for
- * the rules.
+ * Everything but waiting is synchronous, so between two awaits the store is consistent. See
+ * docs/tail-sampling.md for the rules.
  */
 import type { Consumer } from '../../component/define.ts'
 import type { Host } from '../../component/host.ts'
@@ -162,8 +163,8 @@ export class Engine implements SpanSink {
   }
 
   /**
-   * Decides on everything that is held, or discards it if the config says so, and waits until it is handed on. What is not
-   * done by the deadline is counted as dropped.
+   * Decides on everything that is held, or discards it if the config says so, and waits until it is handed
+   * on. What is not done by the deadline is counted as dropped.
    */
   async shutdown(deadline: AbortSignal): Promise<void> {
     if (this.#stopped) return

@@ -1,9 +1,9 @@
 /**
  * Resource and scope headers, kept once per distinct content.
  *
- * The header of a ResourceSpans (ScopeSpans) message is all of its fields but the scope_spans (spans): the resource
- * (scope), the schema url and fields that this version does not know. Held spans count as references; a header
- * without references is forgotten, so there are never more headers than held spans.
+ * The header of a ResourceSpans (ScopeSpans) message is all of its fields but the scope_spans (spans): the
+ * resource (scope), the schema url and fields that this version does not know. Held spans count as
+ * references; a header without references is forgotten, so there are never more headers than held spans.
  */
 import { randomInt } from 'node:crypto'
 import { FieldCursor, LEN } from '../../otlp/wire.ts'
@@ -24,7 +24,9 @@ export interface ScopeHeader {
   readonly hash: number
   nextSameHash: ScopeHeader | undefined
   references: number
-  /** Spans to send in the chunk being built: a list through the span table, and the length of their fields. */
+  /**
+   * Spans to send in the chunk being built: a list through the span table, and the length of their fields.
+   */
   sendFirst: number
   sendLast: number
   sendBytes: number
@@ -166,7 +168,9 @@ export class Headers {
   }
 }
 
-/** Steps over children in their usual encoding: this passes over every span. The cursor takes what is unusual. */
+/**
+ * Steps over children in their usual encoding: this passes over every span. The cursor takes what is unusual.
+ */
 function skipChildren(chunk: Buffer, at: number, end: number): number {
   while (at + 4 <= end && chunk[at] === CHILD_TAG) {
     const first = chunk[at + 1]!

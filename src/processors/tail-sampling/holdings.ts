@@ -1,6 +1,6 @@
 /**
- * What tail sampling holds on one shard, and every way by which spans and traces leave it: sent on, discarded by a
- * decision, pushed out by num_traces. So this is where the books are kept.
+ * What tail sampling holds on one shard, and every way by which spans and traces leave it: sent on, discarded
+ * by a decision, pushed out by num_traces. So this is where the books are kept.
  */
 import type { Consumer } from '../../component/define.ts'
 import type { Budget, Host } from '../../component/host.ts'
@@ -16,7 +16,9 @@ import type { TailTelemetry } from './telemetry.ts'
 import { type Message, TraceStore } from './trace-store.ts'
 import { ARRIVED, BYTES, DROPPED, DUE, ID, NOT_SAMPLED, PENDING, SAMPLED, STAGED } from './trace-table.ts'
 
-/** A chunk goes out when it has this many bytes, at the next end of a trace; a larger trace goes out in parts. */
+/**
+ * A chunk goes out when it has this many bytes, at the next end of a trace; a larger trace goes out in parts.
+ */
 const CHUNK_BYTES = 256 * 1024
 const LARGEST_CHUNK_BYTES = 1024 * 1024
 /** Spans of one trace that are handed over at a time. */
@@ -82,14 +84,16 @@ export class Holdings {
   }
 
   /**
-   * Makes room for one more trace. num_traces holds for the process: when all are in use, the oldest trace of this shard
-   * goes, and a shard that has more than its part gives one back to the others. False: wait (block_on_overflow).
+   * Makes room for one more trace. num_traces holds for the process: when all are in use, the oldest trace of
+   * this shard goes, and a shard that has more than its part gives one back to the others. False: wait
+   * (block_on_overflow).
    */
   #makeRoom(): boolean {
     if (this.#budget.tryTake(1)) return true
     const { traces } = this.store
     if (traces.oldest === 0) {
-      this.#budget.take(1) // All are on other shards, which cannot be asked: one trace per shard is always allowed.
+      // All are on other shards, which cannot be asked: one trace per shard is always allowed.
+      this.#budget.take(1)
       return true
     }
     if (this.#config.block_on_overflow && traces.state(traces.oldest) === PENDING) return false
@@ -153,7 +157,10 @@ export class Holdings {
     this.#note(trace, NOT_SAMPLED)
   }
 
-  /** Carries out the decision on a trace that is off the ring. A very large one may go out in parts, as `partial`. */
+  /**
+   * Carries out the decision on a trace that is off the ring. A very large one may go out in parts, as
+   * `partial`.
+   */
   decided(trace: number, result: number): void {
     this.#byDecision[result]?.add(1)
     if (result !== SAMPLED) this.readings.sampledOut += this.#free(trace)

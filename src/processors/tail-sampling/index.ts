@@ -1,5 +1,6 @@
 /**
- * `tail_sampling` processor: holds the spans of a trace for a while, then keeps or discards the trace as a whole.
+ * `tail_sampling` processor: holds the spans of a trace for a while, then keeps or discards the trace as a
+ * whole.
  *
  *     processors:
  *       tail_sampling:
@@ -8,8 +9,9 @@
  *           - { name: errors, type: status_code, status_code: { status_codes: [ERROR] } }
  *           - { name: some, type: probabilistic, probabilistic: { sampling_percentage: 10 } }
  *
- * Invariant: spans taken = held + sent on + sampled out + dropped and counted. The caller is not held: acknowledged spans
- * live in memory until their trace is decided. docs/tail-sampling.md has the rules and the limits.
+ * Invariant: spans taken = held + sent on + sampled out + dropped and counted. The caller is not held:
+ * acknowledged spans live in memory until their trace is decided. docs/tail-sampling.md has the rules and the
+ * limits.
  */
 import { defineProcessor } from '../../component/define.ts'
 import { config } from './config.ts'

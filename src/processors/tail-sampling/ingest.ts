@@ -1,6 +1,6 @@
 /**
- * Walks the chunks of a batch and offers each span to the engine. It can stop before any span and go on later, for
- * `block_on_overflow`.
+ * Walks the chunks of a batch and offers each span to the engine. It can stop before any span and go on
+ * later, for `block_on_overflow`.
  *
  * The bytes of the batch are read only and not kept: the store copies what it takes.
  */
@@ -24,7 +24,8 @@ class CurrentMessage implements Message {
   #scope: ScopeHeader | undefined
 
   get scope(): ScopeHeader {
-    if (this.#scope === undefined) throw new TypeError('no message is being read') // Spans come after their scope.
+    // Spans come after their scope.
+    if (this.#scope === undefined) throw new TypeError('no message is being read')
     return this.#scope
   }
   set scope(scope: ScopeHeader) {
@@ -99,7 +100,10 @@ export class Ingest {
     }
   }
 
-  /* message ResourceSpans { Resource resource = 1; repeated ScopeSpans scope_spans = 2; string schema_url = 3; } */
+  /*
+   * message ResourceSpans { Resource resource = 1; repeated ScopeSpans scope_spans = 2;
+   *   string schema_url = 3; }
+   */
   #nextScope(): boolean {
     const resources = this.#resources
     while (resources.next()) {

@@ -1,8 +1,8 @@
 /**
  * The way out: hands chunks to the next stage, a bounded number at a time, and counts what it refuses.
  *
- * Retrying is not done here: a queue behind does that. Chunks beyond the bound wait in order; whoever makes them asks
- * `full` first, and waits for `room()`.
+ * Retrying is not done here: a queue behind does that. Chunks beyond the bound wait in order; whoever makes
+ * them asks `full` first, and waits for `room()`.
  */
 import type { Consumer } from '../../component/define.ts'
 import type { Logger } from '../../component/logger.ts'

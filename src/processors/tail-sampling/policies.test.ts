@@ -1,7 +1,7 @@
 /**
- * Policies against a plain reference: random traces as objects, the rules of each policy written down once more in the
- * most direct way, and the same traces, encoded and spread over interleaved requests, through the processor. Decisions are
- * compared trace by trace. The seed is printed when a case fails.
+ * Policies against a plain reference: random traces as objects, the rules of each policy written down once
+ * more in the most direct way, and the same traces, encoded and spread over interleaved requests, through the
+ * processor. Decisions are compared trace by trace. The seed is printed when a case fails.
  */
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
@@ -273,7 +273,8 @@ test('num_traces and rates are those of the process, however many shards there a
   const id = (index: number) => ({ trace: (index + 1).toString(16), root: false })
   await one.consume(request(...Array.from({ length: 10 }, (_, index) => id(index))))
   expect(host.budget('num_traces', 10).used()).toBe(10)
-  // The other shard may hold one all the same; then the first gives up what it has above its part, bit by bit.
+  // The other shard may hold one all the same; then the first gives up what it has above its part, bit by
+  // bit.
   await two.consume(request(...Array.from({ length: 3 }, (_, index) => id(100 + index))))
   expect(host.budget('num_traces', 10).used()).toBe(11)
   await one.consume(request(id(200), id(201)))

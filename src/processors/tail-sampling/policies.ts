@@ -1,8 +1,9 @@
 /**
  * Compiles policies, once, into evaluators that answer for one trace in the store.
  *
- * An evaluator answers SAMPLED, NOT_SAMPLED or DROPPED (trace-table.ts). It allocates nothing, and it throws only on spans
- * whose inside is broken. Rates hold for the whole process: they live in budgets that all shards share.
+ * An evaluator answers SAMPLED, NOT_SAMPLED or DROPPED (trace-table.ts). It allocates nothing, and it throws
+ * only on spans whose inside is broken. Rates hold for the whole process: they live in budgets that all
+ * shards share.
  */
 import type { Host } from '../../component/host.ts'
 import type { Counter } from '../../component/telemetry.ts'
@@ -200,8 +201,9 @@ interface Nanos {
 }
 
 /**
- * With an upper bound the spans are gone through in order of arrival, and the first moment at which the part of the trace
- * seen so far lies between the bounds decides, as in the Go collector: a trace that ends above it can be sampled.
+ * With an upper bound the spans are gone through in order of arrival, and the first moment at which the part
+ * of the trace seen so far lies between the bounds decides, as in the Go collector: a trace that ends above
+ * it can be sampled.
  */
 class BoundedLatency implements Evaluator {
   readonly #above: Nanos

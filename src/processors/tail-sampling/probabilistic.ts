@@ -1,6 +1,6 @@
 /**
- * The hash of the `probabilistic` policy: FNV-1a, 64 bits, over the salt and then the trace id, bit for bit as the Go
- * collector computes it, so that several instances and both collectors keep the same traces.
+ * The hash of the `probabilistic` policy: FNV-1a, 64 bits, over the salt and then the trace id, bit for bit
+ * as the Go collector computes it, so that several instances and both collectors keep the same traces.
  */
 
 /** Prime of FNV-1a 64: 2^40 + 0x1b3. */
@@ -43,8 +43,8 @@ export class TraceIdHash {
 }
 
 /**
- * floor((2^64 - 1) * percentage / 100), computed as Go's big.Float does: the quotient as a double, the product rounded
- * to 64 significant bits, half to even, then cut.
+ * floor((2^64 - 1) * percentage / 100), computed as Go's big.Float does: the quotient as a double, the
+ * product rounded to 64 significant bits, half to even, then cut.
  */
 export function hashThreshold(percentage: number): bigint {
   const largest = 2n ** 64n - 1n

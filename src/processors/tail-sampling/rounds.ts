@@ -1,7 +1,7 @@
 /**
- * Decides when traces are due: a tick per second moves on, and the traces of the ring's second are decided in runs of a
- * few hundred. Between runs other work gets its turn every few milliseconds, and while the next stage is slow nothing is
- * decided. A run itself is synchronous.
+ * Decides when traces are due: a tick per second moves on, and the traces of the ring's second are decided in
+ * runs of a few hundred. Between runs other work gets its turn every few milliseconds, and while the next
+ * stage is slow nothing is decided. A run itself is synchronous.
  */
 import { setImmediate as immediate } from 'node:timers/promises'
 import type { Clock, Timer } from '../../component/clock.ts'

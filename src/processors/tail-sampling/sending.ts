@@ -1,8 +1,8 @@
 /**
  * Builds the chunks that go downstream: spans of kept traces, grouped by resource and scope.
  *
- * Spans that are added leave the list of their trace and join the list of their scope, so nothing is allocated until
- * the chunk itself, which is measured first and written once. Building it frees the spans.
+ * Spans that are added leave the list of their trace and join the list of their scope, so nothing is
+ * allocated until the chunk itself, which is measured first and written once. Building it frees the spans.
  */
 import { EXPORT_TRACE_SERVICE_REQUEST, RESOURCE_SPANS } from '../../otlp/fields.ts'
 import { lenFieldLength, WireWriter } from '../../otlp/wire.ts'

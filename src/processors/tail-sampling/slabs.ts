@@ -1,9 +1,10 @@
 /**
- * Memory for encoded spans: fixed-size slabs that are filled from front to back and used again when they are empty.
+ * Memory for encoded spans: fixed-size slabs that are filled from front to back and used again when they are
+ * empty.
  *
- * Invariants: a byte range, once placed, stays where it is until it is freed or moved by its owner; live bytes of a
- * slab are the sum of the ranges placed and not freed. A range larger than a slab gets a slab of its own, which goes
- * back to the runtime when it is freed. Empty slabs are kept for later, up to a limit.
+ * Invariants: a byte range, once placed, stays where it is until it is freed or moved by its owner; live
+ * bytes of a slab are the sum of the ranges placed and not freed. A range larger than a slab gets a slab of
+ * its own, which goes back to the runtime when it is freed. Empty slabs are kept for later, up to a limit.
  */
 export const SLAB_BYTES = 1 << 20
 
@@ -57,7 +58,9 @@ export class Slabs {
     this.#live[this.slab]! += length
   }
 
-  /** Gives a range back. No run of ranges may be waiting for its copy (see SpanWriter) when this is called. */
+  /**
+   * Gives a range back. No run of ranges may be waiting for its copy (see SpanWriter) when this is called.
+   */
   free(slab: number, length: number): void {
     this.liveBytes -= length
     const live = (this.#live[slab]! -= length)

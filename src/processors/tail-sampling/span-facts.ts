@@ -39,9 +39,9 @@ export class SpanFacts {
    *   string name = 5; SpanKind kind = 6; fixed64 start_time_unix_nano = 7; fixed64 end_time_unix_nano = 8;
    *   repeated KeyValue attributes = 9; ... Status status = 15; fixed32 flags = 16; }
    *
-   * This runs once for every span that comes in. So fields in their usual encoding (tags of one byte, short lengths) are
-   * stepped over right here, 0.1 us a span less than by FieldCursor; whatever else turns up, and every value that is looked
-   * at twice, goes to the cursor, which also says what is wrong with broken bytes.
+   * This runs once for every span that comes in. So fields in their usual encoding (tags of one byte, short
+   * lengths) are stepped over right here, 0.1 us a span less than by FieldCursor; whatever else turns up, and
+   * every value that is looked at twice, goes to the cursor, which also says what is wrong with broken bytes.
    */
   read(bytes: Uint8Array, start: number, end: number): void {
     if (bytes !== this.#chunk) {

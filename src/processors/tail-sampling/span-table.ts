@@ -1,9 +1,9 @@
 /**
  * Held spans: five words each in one typed array, their encoded fields in slabs, their headers by reference.
  *
- * Spans are numbered from 1; 0 means none. The bytes of a span are its whole field in ScopeSpans, tag and length
- * included, so sending it is one copy. Spans that lie side by side in a chunk and are taken one after the other are
- * copied as one run; settle() must be called before anything reads or frees spans.
+ * Spans are numbered from 1; 0 means none. The bytes of a span are its whole field in ScopeSpans, tag and
+ * length included, so sending it is one copy. Spans that lie side by side in a chunk and are taken one after
+ * the other are copied as one run; settle() must be called before anything reads or frees spans.
  */
 import { Headers, type ScopeHeader } from './headers.ts'
 import { Slabs } from './slabs.ts'
@@ -118,8 +118,8 @@ export class SpanTable {
   }
 
   /**
-   * Moves spans out of sparse slabs, looking at up to `limit` spans; true when there is more to do. Keeps what the
-   * slabs hold at or below twice what is live, plus a few slabs, however long some traces stay.
+   * Moves spans out of sparse slabs, looking at up to `limit` spans; true when there is more to do. Keeps
+   * what the slabs hold at or below twice what is live, plus a few slabs, however long some traces stay.
    */
   compact(limit: number): boolean {
     this.settle()

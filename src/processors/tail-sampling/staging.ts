@@ -1,8 +1,9 @@
 /**
- * sampling_strategy span-ingest: the spans of one ResourceSpans are collected in a record of their own per trace, are
- * decided on by themselves, and then join the trace.
+ * sampling_strategy span-ingest: the spans of one ResourceSpans are collected in a record of their own per
+ * trace, are decided on by themselves, and then join the trace.
  *
- * Counts that policies see are those of the whole trace so far; what spans look like is that of the new ones alone.
+ * Counts that policies see are those of the whole trace so far; what spans look like is that of the new ones
+ * alone.
  */
 import type { Decider } from './decider.ts'
 import type { SpanFacts } from './span-facts.ts'

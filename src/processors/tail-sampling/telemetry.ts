@@ -1,6 +1,6 @@
 /**
- * Metrics of `tail_sampling`: those of the Go collector under the same names, and what it takes to close the books:
- * spans taken = held + kept + sampled out + dropped.
+ * Metrics of `tail_sampling`: those of the Go collector under the same names, and what it takes to close the
+ * books: spans taken = held + kept + sampled out + dropped.
  */
 import { counter, gauge, histogram, type Instruments } from '../../component/telemetry.ts'
 

@@ -1,9 +1,9 @@
 /**
  * The store of tail sampling: traces, their spans, and the lists of traces by the tick of their decision.
  *
- * What the common policies ask for (status, times, counts, flags) is collected as spans arrive, so that deciding does not
- * read spans again. Nothing is allocated per span or per trace. See trace-table.ts, span-table.ts and slabs.ts for
- * the memory.
+ * What the common policies ask for (status, times, counts, flags) is collected as spans arrive, so that
+ * deciding does not read spans again. Nothing is allocated per span or per trace. See trace-table.ts,
+ * span-table.ts and slabs.ts for the memory.
  */
 import type { ScopeHeader } from './headers.ts'
 import { Sending } from './sending.ts'
@@ -115,7 +115,10 @@ export class TraceStore {
     return count
   }
 
-  /** Hands up to `limit` spans over to `sending`, which gets at most about `limitBytes`; true when some are left. */
+  /**
+   * Hands up to `limit` spans over to `sending`, which gets at most about `limitBytes`; true when some are
+   * left.
+   */
   sendSpans(trace: number, limit: number, limitBytes: number): boolean {
     this.spans.settle()
     const words = this.traces.words
@@ -160,8 +163,8 @@ export class TraceStore {
   }
 
   /**
-   * The first trace that this tick decides, or 0. When decisions lag by more than the ring, a list holds traces
-   * of several ticks, the earlier ones first.
+   * The first trace that this tick decides, or 0. When decisions lag by more than the ring, a list holds
+   * traces of several ticks, the earlier ones first.
    */
   due(tick: number): number {
     const trace = this.#ring[(tick % this.#seconds) * 2]!

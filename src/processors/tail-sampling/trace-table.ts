@@ -1,9 +1,10 @@
 /**
- * The traces of one shard: a record of words per trace in one typed array, found by trace id through open addressing.
+ * The traces of one shard: a record of words per trace in one typed array, found by trace id through open
+ * addressing.
  *
- * Records are numbered from 1; 0 means none. Two lists run through the records: by age (for eviction) and one per
- * second of the decision ring. Arrays grow by doubling; a record that is freed is used again. A record is about
- * STRIDE * 4 bytes, and two slots of 4 bytes in the hash table.
+ * Records are numbered from 1; 0 means none. Two lists run through the records: by age (for eviction) and one
+ * per second of the decision ring. Arrays grow by doubling; a record that is freed is used again. A record is
+ * about STRIDE * 4 bytes, and two slots of 4 bytes in the hash table.
  */
 import { randomInt } from 'node:crypto'
 import type { SpanFacts } from './span-facts.ts'
@@ -157,7 +158,10 @@ export class TraceTable {
     this.#free = trace
   }
 
-  /** Multilinear hashing with secret multipliers: prepared ids cannot pile up in one place. High bits are used. */
+  /**
+   * Multilinear hashing with secret multipliers: prepared ids cannot pile up in one place. High bits are
+   * used.
+   */
   #hashOf(id0: number, id1: number, id2: number, id3: number): number {
     const sum =
       Math.imul(id0, this.#m0) +
