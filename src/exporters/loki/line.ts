@@ -38,21 +38,38 @@ function jsonLine(record: LogRecord, attributes: Attributes, resource: Attribute
   if (record.severityText !== '') members.push(`"severity":${json(record.severityText)}`)
   if (record.flags !== 0) members.push(`"flags":${record.flags}`)
   addMap(members, 'attributes', attributes)
-  addMap(members, 'resources', resource)
+  addMap(members, 'resources', resource, sharedJson)
   if (scope.name !== '') {
     const inner = [`"name":${json(scope.name)}`]
     if (scope.version !== '') inner.push(`"version":${json(scope.version)}`)
-    addMap(inner, 'attributes', scope.attributes)
+    addMap(inner, 'attributes', scope.attributes, sharedJson)
     members.push(`"instrumentation_scope":{${inner.join(',')}}`)
   }
   return `{${members.join(',')}}`
 }
 
-function addMap(members: string[], name: string, attributes: Attributes): void {
+function addMap(
+  members: string[],
+  name: string,
+  attributes: Attributes,
+  toJson: (attributes: Attributes) => string = json,
+): void {
   for (const _ in attributes) {
-    members.push(`"${name}":${json(attributes)}`)
+    members.push(`"${name}":${toJson(attributes)}`)
     return
   }
+}
+
+/** JSON of the attributes of resources and scopes, which many records share: kept as long as they are. */
+const shared = new WeakMap<Attributes, string>()
+
+function sharedJson(attributes: Attributes): string {
+  let text = shared.get(attributes)
+  if (text === undefined) {
+    text = json(attributes)
+    shared.set(attributes, text)
+  }
+  return text
 }
 
 type Pairs = [key: string, value: string][]

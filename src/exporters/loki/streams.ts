@@ -41,6 +41,9 @@ export interface Stream {
 export interface Push {
   /** Empty: no tenant header. */
   readonly tenant: string
+  /** By their labels before these are sorted and made valid: what most records only need to look up. */
+  readonly byLabels: Map<string, Stream>
+  /** By name. */
   readonly streams: Map<string, Stream>
   records: number
 }
@@ -110,7 +113,7 @@ export class Converter {
     const tenant = this.#tenantOf(record, resource, batch)
     let push = pushes.get(tenant)
     if (!push) {
-      push = { tenant, streams: new Map(), records: 0 }
+      push = { tenant, byLabels: new Map(), streams: new Map(), records: 0 }
       pushes.set(tenant, push)
     }
     return push
@@ -136,13 +139,7 @@ export class Converter {
     const attributes = without(record.attributes, taken)
     const line = formatLine(format, record, attributes, without(resource, taken), scope, this.#rules)
     if (line === undefined) return false
-    const pairs = labelPairs(labels)
-    const name = streamName(pairs)
-    let stream = push.streams.get(name)
-    if (!stream) {
-      stream = { labels: pairs, name, entries: [] }
-      push.streams.set(name, stream)
-    }
+    const stream = streamFor(push, labels)
     const { seconds, nanos } = record
     stream.entries.push({ seconds, nanos, line, metadata })
     push.records++
@@ -175,6 +172,22 @@ export class Converter {
     }
     return pairs
   }
+}
+
+function streamFor(push: Push, labels: ReadonlyMap<string, string>): Stream {
+  let key = ''
+  for (const [name, value] of labels) key += `${name}\0${value}\0`
+  const known = push.byLabels.get(key)
+  if (known) return known
+  const pairs = labelPairs(labels)
+  const name = streamName(pairs)
+  let stream = push.streams.get(name)
+  if (!stream) {
+    stream = { labels: pairs, name, entries: [] }
+    push.streams.set(name, stream)
+  }
+  push.byLabels.set(key, stream)
+  return stream
 }
 
 /** Without the hints and without what became a label or structured metadata. */
