@@ -6,6 +6,7 @@
  * a command does not need is not loaded: components only where a configuration is read or listed, the service
  * only to run.
  */
+import { enableCompileCache } from 'node:module'
 import { Command, Option } from 'commander'
 import { hint } from './config/nearest.ts'
 import { ConfigError, formatProblem } from './errors.ts'
@@ -40,6 +41,7 @@ Signals: SIGTERM and SIGINT drain and end the process, SIGHUP reads the configur
 Exit codes: 0 clean, 1 bad configuration or command line, 2 crash.
 `
 
+enableCompileCache() // What is imported from here on starts faster the second time.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0) // The reader has seen enough: weir components | head.
 })
@@ -180,7 +182,9 @@ async function run(options: SourceOptions): Promise<void> {
 async function validate(options: SourceOptions): Promise<void> {
   if (!hasSource(options)) return
   const load = await loader(options)
-  const { warnings } = await load()
+  const { config, tree, warnings } = await load()
+  const { dryRun } = await import('./service/dry-run.ts')
+  dryRun(config, tree, options.config.at(-1) ?? '')
   for (const warning of warnings) process.stderr.write(`warning: ${formatProblem(warning)}\n`)
 }
 

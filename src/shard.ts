@@ -1,8 +1,9 @@
 /** Entry of a shard's thread: main.ts's counterpart. It builds nothing itself; main drives it by calls. */
+import { enableCompileCache } from 'node:module'
 import { parentPort, workerData } from 'node:worker_threads'
-import { registry } from './components.ts'
-import { ShardService, type ShardStart } from './service/shard-service.ts'
 
 if (parentPort === null) throw new Error('shard.ts runs in a worker thread only')
-// workerData is what workers/pool.ts passed.
-new ShardService(workerData as ShardStart, registry, parentPort)
+enableCompileCache() // Before the imports below, which are most of a shard's start.
+const { registry } = await import('./components.ts')
+const { ShardService } = await import('./service/shard-service.ts')
+new ShardService(workerData, registry, parentPort)

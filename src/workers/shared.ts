@@ -45,6 +45,7 @@ export class SharedView {
   readonly #counts: Int32Array
   readonly #rates: Float64Array
   readonly #ledger: Float64Array
+  #memoryLedger: MemoryLedger | undefined
 
   constructor(memory: SharedMemory, row: number) {
     this.#memory = memory
@@ -151,7 +152,13 @@ export class SharedView {
     return this.#ledger[row * LEDGER_FIELDS] ?? 0
   }
 
+  /** One and the same object for all components of the thread. */
   memoryLedger(): MemoryLedger {
+    this.#memoryLedger ??= this.#makeMemoryLedger()
+    return this.#memoryLedger
+  }
+
+  #makeMemoryLedger(): MemoryLedger {
     const usedBytes = () => {
       let sum = 0
       for (let row = 0; row < this.#memory.rows; row++) {
