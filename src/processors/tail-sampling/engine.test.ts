@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { createProcessor, type TestOptions } from '../../../test/support/create-test.ts'
+import { TestHost } from '../../../test/support/host.ts'
 import { keptTraces, request, spansByTrace, type TestSpan } from '../../../test/support/tail-sampling.ts'
 import { Batch } from '../../otlp/batch.ts'
 import definition from './index.ts'
@@ -218,4 +219,25 @@ test('broken spans are dropped and counted; broken attributes fail the policy al
   expect(kept.length).toBe(second.length + 4)
   expect(tail.meter.read(`${P}dropped_spans`, { reason: 'broken' })).toBe(1)
   expect(tail.meter.read(`${P}sampling_policy_evaluation_error`)).toBe(1)
+})
+
+test('ticks that come late do not shorten the wait', async () => {
+  const host = new TestHost()
+  let tick = () => {}
+  host.clock.every = (_periodMs, run) => {
+    tick = run
+    return { cancel() {} }
+  }
+  await using tail = await started({ policies: [everything] }, { host })
+  await host.clock.advance(5000) // The event loop was held up: no tick has come so far.
+  await tail.consume(request(ok('a')))
+  tick()
+  await host.clock.advance(1999)
+  tick()
+  await host.clock.advance(0)
+  expect(tail.sink.batches).toEqual([])
+  await host.clock.advance(1001)
+  tick()
+  await host.clock.advance(0)
+  expect(keptTraces(tail.sink.take())).toEqual(['a'])
 })

@@ -41,6 +41,7 @@ export class Engine implements SpanSink {
   readonly #brokenSpans: Counter
   readonly #waitTicks: number
   readonly #rootWaitTicks: number
+  #tick = 0
   #waiting: Waiting[] = []
   #stopped = false
 
@@ -90,6 +91,8 @@ export class Engine implements SpanSink {
 
   /** Goes on with the batch that was begun; true when all of it is taken. */
   #goOn(): boolean {
+    this.#holdings.readClock()
+    this.#tick = this.#rounds.currentTick()
     try {
       return this.#ingest.run()
     } catch (error) {
@@ -114,7 +117,7 @@ export class Engine implements SpanSink {
     let trace = traces.find(facts)
     if (trace === 0) {
       if (holdings.takeCached(facts, message, fieldStart, end)) return true
-      trace = holdings.admit(facts, this.#rounds.tick + 1 + this.#waitTicks)
+      trace = holdings.admit(facts, this.#tick + 1 + this.#waitTicks)
       if (trace === 0) return false
     } else if (traces.state(trace) !== PENDING) {
       holdings.takeLate(trace, message, fieldStart, end)
@@ -140,7 +143,7 @@ export class Engine implements SpanSink {
   /** The root has come: the trace is due earlier. */
   #hasten(trace: number): void {
     const { store } = this.#holdings
-    const tick = this.#rounds.tick + 1 + this.#rootWaitTicks
+    const tick = this.#tick + 1 + this.#rootWaitTicks
     if (tick >= store.traces.words[store.traces.at(trace) + DUE]!) return
     store.unschedule(trace)
     store.schedule(trace, tick)
@@ -176,6 +179,7 @@ export class Engine implements SpanSink {
     await this.#rounds.stop(this.#config.drop_pending_traces_on_shutdown ? 0 : this.#waitTicks + 1, deadline)
     holdings.flush()
     await holdings.outlet.drained(deadline)
+    holdings.readClock()
     const lost = holdings.forgetAll() + holdings.outlet.abandon()
     if (lost > 0) this.#telemetry.droppedSpans.with({ reason: 'shutdown' }).add(lost)
     holdings.report()

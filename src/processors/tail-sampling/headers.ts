@@ -96,8 +96,9 @@ export class Headers {
     return header
   }
 
-  releaseScope(scope: ScopeHeader): void {
-    if (--scope.references > 0) return
+  releaseScope(scope: ScopeHeader, references: number): void {
+    scope.references -= references
+    if (scope.references > 0) return
     unlink(this.#scopeByHash, scope)
     this.scopes[scope.number] = undefined
     this.#freeNumbers.push(scope.number)

@@ -40,6 +40,8 @@ export class Holdings {
   readonly #byDecision: Counter[] = []
   readonly #evictedSpans: Counter
   readonly #startMs: number
+  /** Whole seconds since the start, on the monotonic clock. */
+  #second = 0
   /** The trace of the last late span, so that its age is recorded once a request. */
   #lateTrace = 0
 
@@ -67,9 +69,9 @@ export class Holdings {
     this.#startMs = host.clock.monotonicMs()
   }
 
-  /** Whole seconds since the start, on the monotonic clock. */
-  second(): number {
-    return Math.floor((this.#host.clock.monotonicMs() - this.#startMs) / 1000)
+  /** Reads the clock, for all that follows until other work gets its turn. */
+  readClock(): void {
+    this.#second = Math.floor((this.#host.clock.monotonicMs() - this.#startMs) / 1000)
   }
 
   /** A new trace with this span's id, which is due at this tick; 0 when there is no room. */
@@ -77,7 +79,7 @@ export class Holdings {
     if (!this.#makeRoom()) return 0
     const { traces } = this.store
     const trace = traces.insert(facts)
-    traces.words[traces.at(trace) + ARRIVED] = this.second()
+    traces.words[traces.at(trace) + ARRIVED] = this.#second
     this.store.schedule(trace, tick)
     this.readings.newTraces++
     return trace
@@ -124,7 +126,7 @@ export class Holdings {
 
   #remove(trace: number): void {
     const { traces } = this.store
-    this.#telemetry.removalAge.record(this.second() - traces.words[traces.at(trace) + ARRIVED]!)
+    this.#telemetry.removalAge.record(this.#second - traces.words[traces.at(trace) + ARRIVED]!)
     traces.remove(trace)
   }
 
@@ -212,7 +214,7 @@ export class Holdings {
   #markDecided(trace: number, result: number): void {
     const { traces } = this.store
     traces.setState(trace, result)
-    traces.words[traces.at(trace) + DUE] = this.second()
+    traces.words[traces.at(trace) + DUE] = this.#second
   }
 
   /** Removes a trace without spans and gives its place in num_traces back. */
@@ -249,7 +251,7 @@ export class Holdings {
     this.#lateTrace = trace
     if (traces.state(trace) === DROPPED)
       this.#logger.warn('a span came late for a trace that a drop policy dropped; it is discarded')
-    this.#telemetry.lateSpanAge.record(this.second() - traces.words[traces.at(trace) + DUE]!)
+    this.#telemetry.lateSpanAge.record(this.#second - traces.words[traces.at(trace) + DUE]!)
   }
 
   #sendSpan(message: Message, fieldStart: number, end: number): void {

@@ -134,7 +134,7 @@ export class Ingest {
   }
 
   #leaveScope(): void {
-    if (this.#scope !== undefined) this.#headers.releaseScope(this.#scope)
+    if (this.#scope !== undefined) this.#headers.releaseScope(this.#scope, 1)
     this.#scope = undefined
   }
 

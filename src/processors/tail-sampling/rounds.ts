@@ -17,7 +17,7 @@ const RUN_SPANS = 4096
 /** Spans that a step of compaction looks at. */
 const COMPACT_SPANS = 4096
 /** Decisions let other work happen after this time. */
-const SLICE_MS = 8
+const SLICE_MS = 5
 
 export interface RoundsOptions {
   readonly holdings: Holdings
@@ -51,13 +51,13 @@ export class Rounds {
     this.#timer = this.#options.clock.every(1000, () => this.#onTick())
   }
 
-  get tick(): number {
-    return this.#tick
+  /** The tick that should have come by now, even if the event loop was held up and it has not yet. */
+  currentTick(): number {
+    return Math.max(this.#tick, Math.floor((this.#options.clock.monotonicMs() - this.#startMs) / 1000))
   }
 
   #onTick(): void {
-    const elapsed = Math.floor((this.#options.clock.monotonicMs() - this.#startMs) / 1000)
-    this.#tick = Math.max(this.#tick + 1, elapsed)
+    this.#tick = Math.max(this.#tick + 1, this.currentTick())
     this.#options.decider.tick()
     if (!this.#running) void this.#decideAll()
   }
@@ -100,6 +100,7 @@ export class Rounds {
   /** One run of decisions; false when nothing is due. */
   #decideSome(): boolean {
     const { holdings, decider } = this.#options
+    holdings.readClock()
     if (holdings.partial !== 0) {
       holdings.sendPartial()
       return true

@@ -66,17 +66,15 @@ export class Sending {
       .tag(RESOURCE_SPANS.scopeSpans, 2)
       .varint(scope.bytes.length + scope.sendBytes)
       .raw(scope.bytes)
-    let span = scope.sendFirst
+    const first = scope.sendFirst
     scope.sendFirst = 0
     scope.sendLast = 0
     scope.sendBytes = 0
-    while (span !== 0) {
-      const next = spans.next(span)
+    for (let span = first; span !== 0; span = spans.next(span)) {
       const start = spans.start(span)
       writer.rawRange(spans.bytes(span), start, start + spans.length(span))
-      spans.free(span)
-      span = next
     }
+    spans.freeList(first)
   }
 }
 

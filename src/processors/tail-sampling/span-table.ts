@@ -106,15 +106,39 @@ export class SpanTable {
     return this.#words[span * STRIDE + LENGTH]!
   }
 
-  free(span: number): void {
+  /**
+   * Frees a list of spans and says how many they were. Neighbours in the list mostly share slab and scope, so these
+   * are told once for a run of spans.
+   */
+  freeList(first: number): number {
+    this.settle()
     const words = this.#words
-    const at = span * STRIDE
-    this.slabs.free(words[at + SLAB]!, words[at + LENGTH]!)
-    this.headers.releaseScope(this.headers.scopes[words[at + SCOPE]!]!)
-    words[at + LENGTH] = 0
-    words[at + NEXT] = this.#free
-    this.#free = span
-    this.count--
+    let count = 0
+    let bytes = 0
+    let run = 0
+    for (let span = first; span !== 0; ) {
+      const at = span * STRIDE
+      const next = words[at + NEXT]!
+      bytes += words[at + LENGTH]!
+      run++
+      const nextAt = next * STRIDE
+      if (
+        next === 0 ||
+        words[nextAt + SLAB] !== words[at + SLAB] ||
+        words[nextAt + SCOPE] !== words[at + SCOPE]
+      ) {
+        this.slabs.free(words[at + SLAB]!, bytes)
+        this.headers.releaseScope(this.headers.scopes[words[at + SCOPE]!]!, run)
+        count += run
+        bytes = run = 0
+      }
+      words[at + LENGTH] = 0
+      words[at + NEXT] = this.#free
+      this.#free = span
+      span = next
+    }
+    this.count -= count
+    return count
   }
 
   /**

@@ -100,19 +100,11 @@ export class TraceStore {
 
   /** Frees the spans of a trace and says how many they were. */
   freeSpans(trace: number): number {
-    this.spans.settle()
     const words = this.traces.words
     const at = this.traces.at(trace)
-    let span = words[at + FIRST_SPAN]!
+    const first = words[at + FIRST_SPAN]!
     words[at + FIRST_SPAN] = words[at + LAST_SPAN] = 0
-    let count = 0
-    while (span !== 0) {
-      const next = this.spans.next(span)
-      this.spans.free(span)
-      span = next
-      count++
-    }
-    return count
+    return this.spans.freeList(first)
   }
 
   /**
