@@ -10,7 +10,7 @@ import { FieldCursor, readString } from '../otlp/wire.ts'
 import { ByteArea } from './byte-area.ts'
 import { ByteMap } from './byte-map.ts'
 import { appendLabel, compareNames, LabelName } from './labels.ts'
-import { labelName, type Strategy, targetLabelName } from './naming.ts'
+import { type LabelStyle, labelName, type Strategy } from './naming.ts'
 import { readAttributes } from './values.ts'
 
 /** The point's own label wins. */
@@ -28,11 +28,12 @@ export interface BaseOptions {
   readonly scope: 'none' | 'present' | 'all'
   /** Which resource attributes become labels of every series. */
   readonly resourceLabels: ((key: string) => boolean) | undefined
+  readonly labelStyle: LabelStyle
   /**
-   * target_info as remote write has it: only when it says more than job and instance, its names less strictly
-   * sanitised, with external labels. Or as the pull exporter has it: always, names like those of other labels.
+   * target_info as remote write has it: only when it says more than job and instance, and with external labels. Or as
+   * the pull exporter has it: always.
    */
-  readonly targetNames: 'plain' | 'labels'
+  readonly targetInfo: 'informative' | 'always'
 }
 
 export interface BaseLabel {
@@ -97,14 +98,13 @@ export function prepareResource(
   const instance = attributes.get('service.instance.id') ?? ''
   const rest = new Map([...attributes].filter(([key]) => !IDENTIFYING.includes(key)))
   let target: LabelBase | undefined
-  const plain = options.targetNames === 'plain'
-  if ((rest.size > 0 || !plain) && (job !== '' || instance !== '')) {
+  const informative = options.targetInfo === 'informative'
+  if ((rest.size > 0 || !informative) && (job !== '' || instance !== '')) {
     const labels = new Map<string, BaseLabel>()
-    const rename = plain ? targetLabelName : labelName
-    for (const [key, value] of joinAttributes(rest, (raw) => rename(raw, options.strategy)))
+    for (const [key, value] of joinAttributes(rest, (raw) => labelName(raw, options.strategy, 'keep')))
       put(labels, key, value, ATTRIBUTE)
     identify(labels, job, instance)
-    if (plain) withExternal(labels, options)
+    if (informative) withExternal(labels, options)
     target = new LabelBase([...labels.values()], rest)
   }
   return { job, instance, attributes, target }
@@ -156,7 +156,7 @@ export function prepareBase(
   const labels = new Map<string, BaseLabel>()
   const wanted = options.resourceLabels
   const attributes = new Map(wanted ? [...resource.attributes].filter(([key]) => wanted(key)) : [])
-  const rename = (key: string) => labelName(key, options.strategy)
+  const rename = (key: string) => labelName(key, options.strategy, options.labelStyle)
   for (const [name, value] of joinAttributes(attributes, rename)) put(labels, name, value, ATTRIBUTE)
   identify(labels, resource.job, resource.instance)
   withExternal(labels, options)

@@ -9,7 +9,7 @@ import { isUtf8 } from 'node:buffer'
 import { readString } from '../otlp/wire.ts'
 import { type ByteArea, hashRange, mix } from './byte-area.ts'
 import { ByteMap } from './byte-map.ts'
-import { labelName, type Strategy } from './naming.ts'
+import { type LabelStyle, labelName, type Strategy } from './naming.ts'
 
 /** Distinct attribute keys that are kept sanitised. */
 const MAX_NAMES = 16_384
@@ -54,16 +54,18 @@ export function varintBytes(value: number): number[] {
 /** Sanitised names by the bytes of the attribute key. */
 export class LabelNames {
   readonly #strategy: Strategy
+  readonly #style: LabelStyle
   readonly #names = new ByteMap<LabelName>(MAX_NAMES, 256)
 
-  constructor(strategy: Strategy) {
+  constructor(strategy: Strategy, style: LabelStyle) {
     this.#strategy = strategy
+    this.#style = style
   }
 
   get(bytes: Uint8Array, start: number, end: number): LabelName {
     const known = this.#names.get(bytes, start, end)
     if (known) return known
-    const made = new LabelName(labelName(readString(bytes, start, end), this.#strategy))
+    const made = new LabelName(labelName(readString(bytes, start, end), this.#strategy, this.#style))
     this.#names.set(bytes, start, end, made)
     return made
   }

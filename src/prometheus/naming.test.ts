@@ -1,14 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import {
-  labelName,
-  type MetricKind,
-  metricName,
-  STRATEGIES,
-  type Strategy,
-  targetLabelName,
-  unitName,
-} from './naming.ts'
+import { labelName, type MetricKind, metricName, STRATEGIES, type Strategy, unitName } from './naming.ts'
 
 const [ESCAPED, PLAIN, UTF8, UNTOUCHED] = STRATEGIES
 
@@ -140,12 +132,12 @@ describe('label names', () => {
       ['a_', 'a_'],
       ['', ''],
     ]
-    for (const [key, want] of rows) expect(labelName(key, ESCAPED), key).toBe(want)
-    expect(labelName('gr\u00f6\u00dfe.x', UTF8)).toBe('gr\u00f6\u00dfe.x')
+    for (const [key, want] of rows) expect(labelName(key, ESCAPED, 'collapse'), key).toBe(want)
+    expect(labelName('gr\u00f6\u00dfe.x', UTF8, 'collapse')).toBe('gr\u00f6\u00dfe.x')
   })
 
-  test('target_info keeps runs and leading underscores', () => {
-    expect(['a..b', '_a', '9a', 'a__b'].map((key) => targetLabelName(key, ESCAPED))).toEqual([
+  test('the other style keeps runs and leading underscores', () => {
+    expect(['a..b', '_a', '9a', 'a__b'].map((key) => labelName(key, ESCAPED, 'keep'))).toEqual([
       'a__b',
       '_a',
       'key_9a',

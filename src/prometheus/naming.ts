@@ -169,27 +169,27 @@ function withoutSuffix(name: string, suffix: string): string {
   return name.endsWith(suffix) && name.length > suffix.length + 1 ? name.slice(0, -suffix.length - 1) : name
 }
 
-/** Label names: `[A-Za-z0-9_]`, runs of other characters and of `_` become one `_`; `__x__` stays reserved. */
-export function labelName(key: string, strategy: Strategy): string {
-  if (keepsUtf8(strategy)) return key
-  if (key === '') return ''
+/**
+ * How attribute keys become label names where they are escaped to `[A-Za-z0-9_]`; both forms are the Go collector's.
+ * `collapse` (series of remote write): runs of other characters and of `_` become one `_`, a leading `_` gets the prefix
+ * `key`, `__x__` stays reserved. `keep` (pull exporter, and target_info of both): every other character becomes its own
+ * `_`. A leading digit gets the prefix `key_` in both.
+ */
+export type LabelStyle = 'collapse' | 'keep'
+
+export function labelName(key: string, strategy: Strategy, style: LabelStyle): string {
+  if (keepsUtf8(strategy) || key === '') return key
+  if (style === 'keep') {
+    const escaped = key.replace(/[^A-Za-z0-9_]/gu, '_')
+    return /^[0-9]/.test(escaped) ? `key_${escaped}` : escaped
+  }
   const reserved = key.length >= 4 && key.startsWith('__') && key.endsWith('__')
   if (reserved) return `__${escapeRuns(key.slice(2, -2))}__`
-  return legalStart(escapeRuns(key))
-}
-
-function escapeRuns(text: string): string {
-  return text.replace(/[^A-Za-z0-9]+/gu, '_')
-}
-
-function legalStart(name: string): string {
+  const name = escapeRuns(key)
   if (/^[0-9]/.test(name)) return `key_${name}`
   return name.startsWith('_') ? `key${name}` : name
 }
 
-/** Labels of target_info: as `labelName`, but every illegal character becomes its own `_`, and `_` may come first. */
-export function targetLabelName(key: string, strategy: Strategy): string {
-  if (keepsUtf8(strategy) || key === '') return key
-  const escaped = key.replace(/[^A-Za-z0-9_]/gu, '_')
-  return /^[0-9]/.test(escaped) ? `key_${escaped}` : escaped
+function escapeRuns(text: string): string {
+  return text.replace(/[^A-Za-z0-9]+/gu, '_')
 }

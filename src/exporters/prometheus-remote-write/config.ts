@@ -143,7 +143,7 @@ export function familyOptions(config: Config, message: typeof RW1 | typeof RW2):
   const second = message === RW2
   const external = new Map<string, string>()
   for (const [name, value] of Object.entries(config.external_labels))
-    external.set(labelName(name, strategy), value)
+    external.set(labelName(name, strategy, 'collapse'), value)
   return {
     namespace: config.namespace,
     targetInfo: config.target_info?.enabled ?? true,
@@ -156,7 +156,8 @@ export function familyOptions(config: Config, message: typeof RW1 | typeof RW2):
       external,
       scope: config.disable_scope_info ? 'none' : 'present',
       resourceLabels: resourceLabelsOf(config),
-      targetNames: 'plain',
+      labelStyle: 'collapse',
+      targetInfo: 'informative',
     },
   }
 }

@@ -41,7 +41,8 @@ function familyOptions(options: Options = {}): FamilyOptions {
       external: new Map(),
       scope: 'present',
       resourceLabels: undefined,
-      targetNames: 'plain',
+      labelStyle: 'collapse',
+      targetInfo: 'informative',
       ...options.base,
     },
   }

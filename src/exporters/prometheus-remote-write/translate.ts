@@ -69,7 +69,7 @@ export class Translator {
     this.#options = options
     this.#onDropped = onDropped
     this.#bases = new BaseCache(options.base)
-    this.#set = new LabelSet(new LabelNames(options.base.strategy))
+    this.#set = new LabelSet(new LabelNames(options.base.strategy, options.base.labelStyle))
     this.#names = new FamilyCache(options)
     this.#payload = new Payload(options.startTimestamps)
     this.#infinity = new FixedLabel(this.#scratch, LE, '+Inf')

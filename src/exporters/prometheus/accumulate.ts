@@ -87,7 +87,7 @@ export class Accumulator {
   constructor(options: AccumulatorOptions) {
     this.#options = options
     this.#bases = new BaseCache(options.base)
-    this.#set = new LabelSet(new LabelNames(options.base.strategy))
+    this.#set = new LabelSet(new LabelNames(options.base.strategy, options.base.labelStyle))
     const { namespace } = options
     this.#targetName = namespace === '' ? 'target_info' : `${namespace}_target_info`
   }

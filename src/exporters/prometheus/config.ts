@@ -54,6 +54,7 @@ export function baseOptions(config: Config): BaseOptions {
     external: new Map(Object.entries(config.const_labels ?? {})),
     scope: config.without_scope_info ? 'none' : 'all',
     resourceLabels: resourceLabelsOf(config),
-    targetNames: 'labels',
+    labelStyle: 'keep',
+    targetInfo: 'always',
   }
 }

@@ -165,7 +165,7 @@ class FamilyWriter {
   }
 
   #exemplar(exemplar: ExemplarRecord): void {
-    const labels = [...exemplar.ids].map(([name, value]) => `${name}=${quoted(value)}`).sort()
+    const labels = [...exemplar.ids].map(([name, value]) => `${name}=${quoted(value)}`)
     const time = exemplar.timeMs > 0 ? ` ${formatOpenMetrics(exemplar.timeMs / 1000)}` : ''
     this.#area.utf8(` # {${labels.join(',')}} ${formatOpenMetrics(exemplar.value)}${time}`)
   }

@@ -188,7 +188,7 @@ describe('exposition', () => {
     const { headers, body } = await it.get('/metrics', { accept: `${OPEN},text/plain;q=0.5` })
     expect(headers['content-type']).toBe('application/openmetrics-text; version=1.0.0; charset=utf-8')
     const labels = 'instance="i1",job="ns/shop"'
-    const mark = `# {span_id="0102030405060708",trace_id="${TRACE_ID}"} 0.7 1.7000000005e+09`
+    const mark = `# {trace_id="${TRACE_ID}",span_id="0102030405060708"} 0.7 1.7000000005e+09`
     expect(body.toString().split('\n')).toEqual([
       '# HELP h ',
       '# TYPE h histogram',
