@@ -3,6 +3,9 @@
  * 12 buckets) of one resource whose six attributes become labels; translation, request bytes and Snappy, no socket.
  *
  *     node bench/micro/remote-write.ts
+ *
+ * Three ways: as it runs; with the general Snappy encoder on top; and 20 exports of the same series in one batch, as they
+ * come out of a batch processor that waits long, so that every series has several samples.
  */
 import os from 'node:os'
 import { cutRequests } from '../../src/exporters/prometheus-remote-write/requests.ts'
@@ -11,7 +14,7 @@ import { encodeSnappyBlock } from '../../src/net/snappy.ts'
 import { metrics } from '../../test/support/otlp.ts'
 
 const ROUNDS = 9
-const BATCHES = 1500
+const BATCHES = 1000
 const POINTS = 100
 const SERIES = 40 + 30 + 30 * 15 + 1
 
@@ -101,37 +104,52 @@ const translator = new Translator(
   },
 )
 
+const JOINED = 20
+const joined = Array.from({ length: JOINED }, () => batch.chunks[0] ?? new Uint8Array(0))
+
 let bytes = 0
 let packed = 0
-/** Compressed while it is written, or afterwards by the general encoder. */
-function once(general: boolean): void {
-  translator.translate(batch.chunks)
-  const { table } = translator
-  if (general) packed = encodeSnappyBlock(table.out.bytes.subarray(0, table.out.length)).length
-  else bytes = cutRequests(table).reduce((sum, request) => sum + request.block.length, 0)
-  if (translator.table.count !== SERIES) throw new Error(`${translator.table.count} series`)
-}
 
-function measure(general: boolean): number[] {
+const ways: { readonly name: string; readonly batches: number; readonly run: () => void }[] = [
+  {
+    name: 'translated and compressed as written',
+    batches: BATCHES,
+    run() {
+      translator.translate(batch.chunks)
+      bytes = cutRequests(translator.table).reduce((sum, request) => sum + request.block.length, 0)
+    },
+  },
+  {
+    name: 'translated, general encoder on top',
+    batches: BATCHES,
+    run() {
+      translator.translate(batch.chunks)
+      const { out } = translator.table
+      packed = encodeSnappyBlock(out.bytes.subarray(0, out.length)).length
+    },
+  },
+  {
+    name: `${JOINED} exports joined`,
+    batches: BATCHES / JOINED,
+    run() {
+      translator.translate(joined)
+      cutRequests(translator.table)
+    },
+  },
+]
+
+console.log(`${os.cpus()[0]?.model}, Node ${process.version}, ${ROUNDS} rounds of ${BATCHES} exports`)
+for (const { name, batches, run } of ways) {
   const results: number[] = []
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round <= ROUNDS; round++) {
     const before = process.cpuUsage()
-    for (let count = 0; count < BATCHES; count++) once(general)
+    for (let count = 0; count < batches; count++) run()
+    if (translator.table.count !== SERIES) throw new Error(`${translator.table.count} series`)
     const { user, system } = process.cpuUsage(before)
-    results.push((user + system) / (BATCHES * POINTS))
+    if (round > 0) results.push((user + system) / (BATCHES * POINTS)) // The first round warms up.
   }
-  return results.sort((left, right) => left - right)
-}
-
-for (let count = 0; count < BATCHES; count++) once(count % 2 === 0)
-console.log(`${os.cpus()[0]?.model}, Node ${process.version}, ${ROUNDS} rounds of ${BATCHES} batches`)
-for (const general of [false, true]) {
-  const results = measure(general)
-  const median = results[ROUNDS >> 1] ?? 0
-  const name = general ? 'translated, general encoder on top' : 'translated and compressed as written'
+  results.sort((left, right) => left - right)
   const spread = `${results[0]?.toFixed(3)} to ${results.at(-1)?.toFixed(3)}`
-  console.log(`${name}: ${median.toFixed(3)} us of CPU per data point (${spread}), ${SERIES} series a batch`)
+  console.log(`${name}: ${results[ROUNDS >> 1]?.toFixed(3)} us of CPU per data point (${spread})`)
 }
-console.log(
-  `request ${translator.table.out.length} bytes; ${bytes} as written, ${packed} by the general encoder`,
-)
+console.log(`${SERIES} series an export; block ${bytes} bytes as written, ${packed} by the general encoder`)

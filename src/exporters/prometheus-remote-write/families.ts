@@ -12,7 +12,7 @@ import { ByteMap } from '../../prometheus/byte-map.ts'
 import type { BaseOptions } from '../../prometheus/label-base.ts'
 import { FixedLabel, METRIC_NAME } from '../../prometheus/labels.ts'
 import type { MetricReader } from '../../prometheus/metric-reader.ts'
-import { metricName, unitName } from '../../prometheus/naming.ts'
+import { metricName, targetInfoName, unitName } from '../../prometheus/naming.ts'
 import type { WriteRequest } from './series.ts'
 
 /** Distinct metrics that are kept named. */
@@ -52,7 +52,7 @@ export class FamilyCache {
 
   constructor(options: FamilyOptions) {
     this.#options = options
-    const name = options.namespace === '' ? 'target_info' : `${options.namespace}_target_info`
+    const name = targetInfoName({ namespace: options.namespace, strategy: options.base.strategy })
     this.target = this.#make(name, TYPE.gauge, 'Target metadata', '')
   }
 

@@ -7,7 +7,7 @@
  * exactly one of the requests, and requests may be sent side by side.
  */
 
-import { ByteArea, sameBytes } from '../../prometheus/byte-area.ts'
+import { ByteArea } from '../../prometheus/byte-area.ts'
 import type { LabelSet } from '../../prometheus/label-set.ts'
 import type { FixedLabel } from '../../prometheus/labels.ts'
 import { Packer } from './packer.ts'
@@ -190,7 +190,9 @@ export class SeriesTable {
       if (this.#hashes[index] !== hash) continue
       const start = this.#labelsStarts[index]!
       if (this.#labelsEnds[index]! - start !== labelsLength) continue
-      if (sameBytes(bytes, start, bytes, labelsStart, labelsLength)) return index
+      // Label sets are long, and a batch of several exports finds every series again: the runtime compares faster.
+      if (bytes.compare(bytes, labelsStart, labelsStart + labelsLength, start, start + labelsLength) === 0)
+        return index
     }
   }
 

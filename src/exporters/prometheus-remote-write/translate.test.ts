@@ -386,6 +386,18 @@ describe('series', () => {
     ).toHaveLength(1)
   })
 
+  test('target_info takes its target also from an attribute or an external label, and a legal namespace', () => {
+    const f = (resource: Record<string, string>, options: Options) =>
+      series(metrics({ resource, metrics: [gauge('m', { asInt: 1n })] }), options).text.slice(1)
+    const base = { external: new Map([['job', 'ext']]) }
+    expect(f({ host: 'h' }, { base })).toEqual(['{__name__=target_info host=h job=ext} 1@0'])
+    expect(f({ instance: 'i' }, {})).toEqual(['{__name__=target_info instance=i} 1@0'])
+    expect(f({}, { base })).toEqual([])
+    expect(f({ host: 'h' }, { base, namespace: '9my-app' })).toEqual([
+      '{__name__=_9my_app_target_info host=h job=ext} 1@0',
+    ])
+  })
+
   test('exemplars stay with counters and with the first bucket that holds them', () => {
     const exemplar = (value: number, more: object = {}) => ({
       timeUnixNano: START_TIME,
