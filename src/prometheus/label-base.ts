@@ -99,13 +99,17 @@ export function prepareResource(
   const rest = new Map([...attributes].filter(([key]) => !IDENTIFYING.includes(key)))
   let target: LabelBase | undefined
   const informative = options.targetInfo === 'informative'
-  if ((rest.size > 0 || !informative) && (job !== '' || instance !== '')) {
+  if (rest.size > 0 || !informative) {
     const labels = new Map<string, BaseLabel>()
     for (const [key, value] of joinAttributes(rest, (raw) => labelName(raw, options.strategy, 'keep')))
       put(labels, key, value, ATTRIBUTE)
     identify(labels, job, instance)
     if (informative) withExternal(labels, options)
-    target = new LabelBase([...labels.values()], rest)
+    // In remote write an attribute or external label `job` identifies a target as well.
+    const identified = informative
+      ? labels.has('job') || labels.has('instance')
+      : job !== '' || instance !== ''
+    if (identified) target = new LabelBase([...labels.values()], rest)
   }
   return { job, instance, attributes, target }
 }

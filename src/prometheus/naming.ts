@@ -108,6 +108,13 @@ export function metricName(name: string, unit: string, kind: MetricKind, options
   }
 }
 
+/** The name of target_info. */
+export function targetInfoName({ namespace, strategy }: NamingOptions): string {
+  if (namespace === '' || keepsUtf8(strategy)) return withNamespace('target_info', namespace)
+  const joined = `${legalNamespace(namespace)}_target_info`
+  return /^[0-9]/.test(joined) ? `_${joined}` : joined
+}
+
 function usable(result: string, name: string): string {
   return result !== name && /^_*$/.test(result) ? '' : result
 }
