@@ -1,0 +1,90 @@
+/**
+ * The OpenTelemetry SDK for JavaScript sends to Weir with two shards. Guarantee: every item arrives at every exporter, equal field by
+ * field to what was sent but for the resource edit.
+ */
+import { expect, test } from 'vitest'
+import { SIGNALS } from '../../src/otlp/batch.ts'
+import { startClientRig } from './support/client-rig.ts'
+import { fieldsUsed } from './support/compare.ts'
+import { runClient, TRANSPORTS } from './support/js-client.ts'
+
+/** Fields that the clients must have used, so that "all equal" says something. */
+const COVERED = [
+  'Span.traceState',
+  'Span.parentSpanId',
+  'Span.kind',
+  'Span.flags',
+  'Span.droppedAttributesCount',
+  'Span.droppedEventsCount',
+  'Span.droppedLinksCount',
+  'Event.attributes',
+  'Link.attributes',
+  'Link.traceState',
+  'Status.message',
+  'ScopeSpans.schemaUrl',
+  'ResourceSpans.schemaUrl',
+  'AnyValue.stringValue',
+  'AnyValue.boolValue',
+  'AnyValue.intValue',
+  'AnyValue.doubleValue',
+  'AnyValue.arrayValue',
+  'AnyValue.kvlistValue',
+  'AnyValue.bytesValue',
+  'Metric.gauge',
+  'Metric.sum',
+  'Metric.histogram',
+  'Metric.exponentialHistogram',
+  'Metric.unit',
+  'Metric.description',
+  'NumberDataPoint.asInt',
+  'NumberDataPoint.asDouble',
+  'HistogramDataPoint.min',
+  'ExponentialHistogramDataPoint.positive',
+  'ExponentialHistogramDataPoint.zeroCount',
+  'LogRecord.eventName',
+  'LogRecord.severityNumber',
+  'LogRecord.severityText',
+  'LogRecord.traceId',
+  'LogRecord.spanId',
+  'LogRecord.flags',
+  'LogRecord.observedTimeUnixNano',
+  'LogRecord.droppedAttributesCount',
+  'InstrumentationScope.attributes',
+]
+
+for (const transport of TRANSPORTS) {
+  for (const gzip of [false, true]) {
+    test(`${transport}${gzip ? ' with gzip' : ''}: all that the SDK sends arrives as it was sent`, async () => {
+      await using rig = await startClientRig()
+      const endpoints =
+        transport === 'grpc'
+          ? { endpoint: rig.grpcEndpoint, mirror: rig.mirror.grpcEndpoint }
+          : { endpoint: rig.httpUrl, mirror: rig.mirror.httpUrl }
+      await Promise.all(
+        [
+          { 'service.name': 'shop', environment: 'staging', 'secret.note': 'x', 'process.pid': 7 },
+          { 'service.name': 'cart', 'secret.note': 'y', 'host.arch': 'arm64', ports: [1, 2] },
+          {},
+          { 'service.name': 'plain', ratio: 0.5 },
+        ].map((resource, index) =>
+          runClient({
+            transport,
+            gzip,
+            delta: index % 2 === 1,
+            ...endpoints,
+            resource,
+            ...(index === 0 && { schemaUrl: 'https://example.test/resource' }),
+            rounds: 25,
+          }),
+        ),
+      )
+      const used = new Set(SIGNALS.flatMap((signal) => [...fieldsUsed(signal, rig.sent(signal))]))
+      expect(COVERED.filter((field) => !used.has(field))).toEqual([])
+      const counts = await rig.finish()
+      console.log(`JavaScript SDK, ${transport}, gzip ${gzip}:`, counts, `${used.size} fields`)
+      expect(counts.traces).toBe(4 * 25 * 2 * 4)
+      expect(counts.logs).toBe(4 * 25 * 2 * 11)
+      expect(counts.metrics).toBeGreaterThan(4 * 25 * 2 * 15)
+    })
+  }
+}
