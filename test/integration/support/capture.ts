@@ -44,8 +44,12 @@ export class Capture implements AsyncDisposable {
   /** What came by either way, in the order it came. */
   requests(signal: Signal): Plain[] {
     return [
-      ...this.#grpc.calls.filter((call) => call.path === METHODS[signal]).map((call) => decode(signal, call.message)),
-      ...this.#http.requests.filter((request) => request.url === `/v1/${signal}`).map((request) => httpRequest(signal, request)),
+      ...this.#grpc.calls
+        .filter((call) => call.path === METHODS[signal])
+        .map((call) => decode(signal, call.message)),
+      ...this.#http.requests
+        .filter((request) => request.url === `/v1/${signal}`)
+        .map((request) => httpRequest(signal, request)),
     ]
   }
 
@@ -73,4 +77,3 @@ function httpRequest(signal: Signal, { headers, body }: ReceivedRequest): Plain 
     ? parseRequest(signal, Buffer.from(bytes).toString())
     : decode(signal, bytes)
 }
-

@@ -134,7 +134,7 @@ const ALL_KINDS: Attributes = {
   infinite: Number.POSITIVE_INFINITY,
   texts: ['a', '', 'c'],
   ints: [1, 2, 3],
-  doubles: [0.5, -1e300],
+  doubles: [0.5, -1e-300],
   flags: [true, false],
   nothing: [],
 }
@@ -210,11 +210,17 @@ async function sendMetrics(
       { instrumentName: 'exponential', aggregation: { type: AggregationType.EXPONENTIAL_HISTOGRAM } },
       {
         instrumentName: 'bounds',
-        aggregation: { type: AggregationType.EXPLICIT_BUCKET_HISTOGRAM, options: { boundaries: [0, 0.5, 10] } },
+        aggregation: {
+          type: AggregationType.EXPLICIT_BUCKET_HISTOGRAM,
+          options: { boundaries: [0, 0.5, 10] },
+        },
       },
     ],
   })
-  const meters = [provider.getMeter('meter'), provider.getMeter('other', '2', { schemaUrl: 'https://example.test/2' })]
+  const meters = [
+    provider.getMeter('meter'),
+    provider.getMeter('other', '2', { schemaUrl: 'https://example.test/2' }),
+  ]
   const recorders = meters.map(instruments)
   for (let round = 0; round < rounds; round++) {
     for (const record of recorders) record(round)
@@ -224,7 +230,11 @@ async function sendMetrics(
 }
 
 function instruments(meter: Meter): (round: number) => void {
-  const counter = meter.createCounter('requests', { unit: '{request}', description: 'how many', valueType: ValueType.INT })
+  const counter = meter.createCounter('requests', {
+    unit: '{request}',
+    description: 'how many',
+    valueType: ValueType.INT,
+  })
   const cost = meter.createCounter('cost', { unit: 'EUR' })
   const active = meter.createUpDownCounter('active', { valueType: ValueType.INT })
   const gauge = meter.createGauge('temperature', { unit: 'Cel' })
@@ -237,7 +247,9 @@ function instruments(meter: Meter): (round: number) => void {
     result.observe(++observed * 1.5, { cpu: 0 })
     result.observe(observed, { cpu: 1, mode: 'user' })
   })
-  meter.createObservableUpDownCounter('queue', { valueType: ValueType.INT }).addCallback((result) => result.observe(-3))
+  meter
+    .createObservableUpDownCounter('queue', { valueType: ValueType.INT })
+    .addCallback((result) => result.observe(-3))
   meter.createObservableGauge('load').addCallback((result) => result.observe(0.25, { ...ALL_KINDS }))
   return (round) => {
     counter.add(1)
@@ -279,7 +291,10 @@ async function sendLogs(
   })
   const loggers = [
     provider.getLogger('logger'),
-    provider.getLogger('other', '0.1', { schemaUrl: 'https://example.test/3', attributes: { part: 'db', size: 3 } }),
+    provider.getLogger('other', '0.1', {
+      schemaUrl: 'https://example.test/3',
+      attributes: { part: 'db', size: 3 },
+    }),
   ]
   for (let round = 0; round < rounds; round++) for (const logger of loggers) makeLogs(logger, round)
   await provider.forceFlush()
@@ -303,6 +318,9 @@ function makeLogs(logger: Logger, round: number): void {
       attributes: { ...ALL_KINDS, nested: { deep: [{ a: 1n }, null] }, raw: new Uint8Array([7, 8]) },
     })
   }
-  logger.emit({ body: 'crowded', attributes: Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`k${at}`, at])) })
+  logger.emit({
+    body: 'crowded',
+    attributes: Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`k${at}`, at])),
+  })
   logger.emit({ body: 'thrown', exception: new RangeError('too far') })
 }

@@ -4,6 +4,8 @@ import { SIGNALS, type Signal } from '../../../src/otlp/batch.ts'
 import { messageType, type Plain, REQUESTS } from '../../support/otlp.ts'
 
 const HEX_FIELDS = new Set(['traceId', 'spanId', 'parentSpanId'])
+/** Not in the protocol, yet written by a client: the JavaScript SDK. Receivers ignore such keys. */
+const EXTRA_KEYS = new Set(['Resource.schemaUrl'])
 const FIRST_KEYS: Record<Signal, string> = {
   traces: 'resourceSpans',
   metrics: 'resourceMetrics',
@@ -37,8 +39,8 @@ function messageOf(type: protobuf.Type, json: Plain): Plain {
   const object: Plain = {}
   for (const [key, value] of Object.entries(json)) {
     const field = type.fields[key]
+    if (value === null || EXTRA_KEYS.has(`${type.name}.${key}`)) continue
     if (field === undefined) throw new SyntaxError(`${type.name} has no field ${key}`)
-    if (value === null) continue
     object[key] = field.repeated
       ? (value as Plain[]).map((entry) => valueOf(field, entry))
       : valueOf(field, value)

@@ -94,7 +94,13 @@ interface Moment {
 }
 
 function metricsOf(moment: Moment): Record_[] {
-  return [...numbers(moment), ...odd(moment), ...histograms(moment), ...exponentials(moment), ...summaries(moment)]
+  return [
+    ...numbers(moment),
+    ...odd(moment),
+    ...histograms(moment),
+    ...exponentials(moment),
+    ...summaries(moment),
+  ]
 }
 
 const nanos = (seconds: number, offset = 0n) => BigInt(seconds) * 1_000_000_000n + offset
@@ -162,10 +168,21 @@ function odd({ time, start, index }: Moment): Record_[] {
   })
   const sum = (name: string, isMonotonic: boolean, point: Record_) => ({
     name,
-    sum: { dataPoints: [{ ...times, asInt: index, ...point }], isMonotonic, aggregationTemporality: CUMULATIVE },
+    sum: {
+      dataPoints: [{ ...times, asInt: index, ...point }],
+      isMonotonic,
+      aggregationTemporality: CUMULATIVE,
+    },
   })
   return [
-    gauge('label.names', { 'a.b': 'x', a_b: 'y', '0start': 'd', _private: 'p', 'dots..twice': 't', __own__: 'o' }),
+    gauge('label.names', {
+      'a.b': 'x',
+      a_b: 'y',
+      '0start': 'd',
+      _private: 'p',
+      'dots..twice': 't',
+      __own__: 'o',
+    }),
     gauge('label.values', {
       list: [1, 'two', new Double(0.5), true],
       map: { b: 1, a: { deep: 'x' } },
@@ -186,7 +203,11 @@ function odd({ time, start, index }: Moment): Record_[] {
     sum('exemplar.counter', true, {
       exemplars: [
         { ...exemplar, filteredAttributes: { short: 'kept' } },
-        { ...exemplar, timeUnixNano: nanos(time, 11_000_000n), filteredAttributes: { long: 'x'.repeat(130) } },
+        {
+          ...exemplar,
+          timeUnixNano: nanos(time, 11_000_000n),
+          filteredAttributes: { long: 'x'.repeat(130) },
+        },
       ],
     }),
     { ...sum('total_ratio', true, {}), unit: '1' },
@@ -252,7 +273,12 @@ function exponentials({ time, start, index, count, factor }: Moment): Record_[] 
     positive: { offset: -2, bucketCounts: [n, 2n * n, 0n, 0n, 0n, 0n, 3n * n, 2n * n] },
     negative: { offset: 1, bucketCounts: [n, 0n, n] },
     exemplars: [
-      { timeUnixNano: nanos(time, 7_000_000n), asDouble: 1.5, traceId: 'ef'.repeat(16), spanId: '12'.repeat(8) },
+      {
+        timeUnixNano: nanos(time, 7_000_000n),
+        asDouble: 1.5,
+        traceId: 'ef'.repeat(16),
+        spanId: '12'.repeat(8),
+      },
     ],
   }
   const exponential = (points: Record_[], aggregationTemporality = CUMULATIVE) => ({
@@ -265,7 +291,9 @@ function exponentials({ time, start, index, count, factor }: Moment): Record_[] 
     { name: 'delta.exponential', ...exponential([point], DELTA) },
     {
       name: 'stale.exponential',
-      ...exponential([last ? { ...times, scale: 3, flags: STALE } : { ...point, attributes: {}, exemplars: [] }]),
+      ...exponential([
+        last ? { ...times, scale: 3, flags: STALE } : { ...point, attributes: {}, exemplars: [] },
+      ]),
     },
   ]
 }
@@ -295,6 +323,9 @@ function summaries({ time, start, index, count, factor }: Moment): Record_[] {
         ],
       },
     },
-    { name: 'stale.summary', summary: { dataPoints: [index === count - 1 ? { ...ended, flags: STALE } : ended] } },
+    {
+      name: 'stale.summary',
+      summary: { dataPoints: [index === count - 1 ? { ...ended, flags: STALE } : ended] },
+    },
   ]
 }

@@ -90,11 +90,7 @@ export function metadata(url: string): Promise<Record<string, Family[]>> {
 }
 
 /** Posts each body after the other, over a new connection each, to an OTLP/HTTP receiver; throws unless it is taken. */
-export async function postAll(
-  address: string,
-  signal: string,
-  bodies: readonly Uint8Array[],
-): Promise<void> {
+export async function postAll(address: string, signal: string, bodies: readonly Uint8Array[]): Promise<void> {
   for (const body of bodies) await post(`http://${address}/v1/${signal}`, body)
 }
 

@@ -22,7 +22,10 @@ export async function sendTraffic(traffic: Traffic, grpcPort: number, httpPort: 
       answeredMs[index] = performance.now()
     }
   }
-  const clients = Array.from({ length: CONNECTIONS_EACH }, () => [grpcClient(grpcPort), httpClient(httpPort)]).flat()
+  const clients = Array.from({ length: CONNECTIONS_EACH }, () => [
+    grpcClient(grpcPort),
+    httpClient(httpPort),
+  ]).flat()
   try {
     await Promise.all(clients.map((client) => connection(client.send)))
   } finally {

@@ -4,8 +4,17 @@
  *
  * Every span has its number in its span id, so that a receiver can tell exactly which spans came through.
  */
-import { type Attributes, anyValue, Double, encode, keyValues, type Plain, type Value } from '../../support/otlp.ts'
+
 import { randomSource } from '../../../bench/support/payload.ts'
+import {
+  type Attributes,
+  anyValue,
+  Double,
+  encode,
+  keyValues,
+  type Plain,
+  type Value,
+} from '../../support/otlp.ts'
 
 export interface Traffic {
   readonly requests: readonly Buffer[]
@@ -57,7 +66,19 @@ class Dice {
 
 const BIG = [2n ** 53n + 1n, -(2n ** 63n), 2n ** 63n - 1n, -1n, 127n, 128n]
 const NUMBERS = [399, 400, 401, 450, 499, 500, 501, 599, 600, -6, -5, -4, 0, 4, 5, 6, 1, 200, 201, 204, 302]
-const TIERS = ['gold', 'silver', 'bronze', 'gold ', 'Gold', 'go', 'goldfish', 'marigold', 'g\u00f6ld', 'line\nbreak', 'x'.repeat(300)]
+const TIERS = [
+  'gold',
+  'silver',
+  'bronze',
+  'gold ',
+  'Gold',
+  'go',
+  'goldfish',
+  'marigold',
+  'g\u00f6ld',
+  'line\nbreak',
+  'x'.repeat(300),
+]
 const TRACE_STATES = [
   'vendor=a', 'vendor=b', 'vendor=c', 'vendor=a,other=1', 'other=1,vendor=b', ' vendor=a', 'vendor=a ', 'other=1 , vendor=b',
   'vendor=a,', ',vendor=a', ',,', 'vendor', 'vendor=', '=a', 'Vendor=a', 'vendor=a,vendor=b', 'vendor=b,other=1,other=2',
@@ -72,7 +93,19 @@ const TRACE_STATES = [
 /** A value for `key` of any kind, mostly of the kind that its policies look at. */
 function valueFor(dice: Dice, key: string): Value {
   if (dice.chance(0.25)) {
-    const other = [true, false, 'gold', '450', '', null, new Double(450), new Double(0), 450, 0, [450, 'gold', true]]
+    const other = [
+      true,
+      false,
+      'gold',
+      '450',
+      '',
+      null,
+      new Double(450),
+      new Double(0),
+      450,
+      0,
+      [450, 'gold', true],
+    ]
     return dice.pick<Value>([...other, { gold: 450 }, new Uint8Array([1, 2]), new Uint8Array(0), []])
   }
   if (key === 'http.code') return dice.chance(0.1) ? dice.pick(BIG) : dice.pick(NUMBERS)
@@ -168,16 +201,32 @@ function makeSpan(dice: Dice, id: Buffer, number: number, times: Times, root: bo
   if (!root) span.parentSpanId = Buffer.from(spanId).fill(7, 0, 4)
   else if (dice.chance(0.1)) span.parentSpanId = Buffer.alloc(8)
   if (dice.chance(0.2)) span.traceState = dice.pick(TRACE_STATES)
-  if (dice.chance(0.3)) span.flags = dice.chance(0.3) ? dice.pick([1, 0x101, 0x301, 3, 0xffffffff]) : dice.pick([0, 2, 0x100, 0x300, 0xfffffffe])
+  if (dice.chance(0.3))
+    span.flags = dice.chance(0.3)
+      ? dice.pick([1, 0x101, 0x301, 3, 0xffffffff])
+      : dice.pick([0, 2, 0x100, 0x300, 0xfffffffe])
   if (dice.chance(0.5)) span.status = makeStatus(dice)
-  if (dice.chance(0.05)) span.events = [{ timeUnixNano: String(times.start), name: 'event', attributes: keyValues({ tier: 'gold' }) }]
-  if (dice.chance(0.05)) span.links = [{ traceId: id, spanId, traceState: 'vendor=a', attributes: keyValues({ canary: true }) }]
+  if (dice.chance(0.05))
+    span.events = [
+      { timeUnixNano: String(times.start), name: 'event', attributes: keyValues({ tier: 'gold' }) },
+    ]
+  if (dice.chance(0.05))
+    span.links = [{ traceId: id, spanId, traceState: 'vendor=a', attributes: keyValues({ canary: true }) }]
   return span
 }
 
 function makeStatus(dice: Dice): Plain {
-  const code = dice.chance(0.1) ? 2 : dice.chance(0.25) ? 1 : dice.chance(0.02) ? dice.pick([3, 7, 31, 34]) : 0
-  return { ...(code > 0 || dice.chance(0.5) ? { code } : {}), ...(dice.chance(0.2) ? { message: 'ERROR' } : {}) }
+  const code = dice.chance(0.1)
+    ? 2
+    : dice.chance(0.25)
+      ? 1
+      : dice.chance(0.02)
+        ? dice.pick([3, 7, 31, 34])
+        : 0
+  return {
+    ...(code > 0 || dice.chance(0.5) ? { code } : {}),
+    ...(dice.chance(0.2) ? { message: 'ERROR' } : {}),
+  }
 }
 
 /** Random ids; some share a half with the one before, or are nearly empty. The first is that of spans without an id. */
@@ -232,10 +281,23 @@ export function makeTraffic(seed: number, traceCount: number): Traffic {
       resourceOf.push(resources[resource]?.label ?? '')
       scopeOf.push(scopes[scope]?.label ?? '')
     }
-    traces.push({ id: id.toString('hex').padStart(32, '0'), firstSpan, spanCount: count, ...durationOf(times) })
+    traces.push({
+      id: id.toString('hex').padStart(32, '0'),
+      firstSpan,
+      spanCount: count,
+      ...durationOf(times),
+    })
   }
   const requests = placed.map((list) => encodeRequest(dice, list, resources, scopes))
-  return { requests, traces, traceOf: Int32Array.from(traceOf), resourceOf, scopeOf, firstRequest, lastRequest }
+  return {
+    requests,
+    traces,
+    traceOf: Int32Array.from(traceOf),
+    resourceOf,
+    scopeOf,
+    firstRequest,
+    lastRequest,
+  }
 }
 
 function durationOf(times: readonly Times[]): { nanos: bigint; untimed: boolean } {
@@ -247,7 +309,12 @@ function durationOf(times: readonly Times[]): { nanos: bigint; untimed: boolean 
 }
 
 /** Spans in any order; neighbours of one resource (and scope) share it, and a resource may come twice. */
-function encodeRequest(dice: Dice, list: Placed[], resources: readonly Origin[], scopes: readonly Origin[]): Buffer {
+function encodeRequest(
+  dice: Dice,
+  list: Placed[],
+  resources: readonly Origin[],
+  scopes: readonly Origin[],
+): Buffer {
   for (let index = list.length - 1; index > 0; index--) {
     const other = dice.below(index + 1)
     const [a, b] = [list[index], list[other]]
