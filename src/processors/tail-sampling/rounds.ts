@@ -65,7 +65,7 @@ export class Rounds {
   /** Ticks no more. With `ticks`, decides on all that is due within so many ticks, until the deadline. */
   async stop(ticks: number, deadline: AbortSignal): Promise<void> {
     this.#timer?.cancel()
-    this.#tick += ticks
+    this.#tick = this.currentTick() + ticks // Traces may be scheduled from a tick that is overdue.
     if (ticks > 0) {
       if (!this.#running) void this.#decideAll()
       while (this.#running && !deadline.aborted) await immediate()

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { createProcessor, type TestOptions } from '../../../test/support/create-test.ts'
+import { TestHost } from '../../../test/support/host.ts'
 import { request, spansByTrace, type TestSpan } from '../../../test/support/tail-sampling.ts'
 import definition from './index.ts'
 
@@ -35,6 +36,17 @@ test('shutdown tells callers that wait to come back', async () => {
   const refused = expect(held).rejects.toThrow('stopping')
   await tail[Symbol.asyncDispose]()
   await refused
+})
+
+test('shutdown decides on everything also when ticks are overdue', async () => {
+  const host = new TestHost()
+  host.clock.every = () => ({ cancel() {} }) // The event loop is held up: no tick comes.
+  const tail = await started({ policies: [everything] }, { host })
+  await host.clock.advance(5500)
+  await tail.consume(request(ok('a'), ok('b')))
+  await tail[Symbol.asyncDispose]()
+  expect(tail.sink.itemCount).toBe(2)
+  expect(tail.meter.read(`${P}dropped_spans`, { reason: 'shutdown' })).toBe(0)
 })
 
 test('drop_pending_traces_on_shutdown discards what is undecided and counts it', async () => {
