@@ -1,11 +1,12 @@
 /**
- * Tail sampling beside the Go collector: 20,000 random traces, spread over interleaved requests on 8 connections, through both
- * with the same policies, for every policy type whose decision does not depend on time or order. The same traces must be
- * kept, with the same number of spans, by the Go collector and by Weir on 1, 2 and 8 shards.
+ * Tail sampling beside the Go collector: 20,000 random traces, spread over interleaved requests on 8
+ * connections, through both with the same policies, for every policy type whose decision does not depend on
+ * time or order. The same traces must be kept, with the same number of spans, by the Go collector and by Weir
+ * on 1, 2 and 8 shards.
  *
- * All pipelines hang on one receiver. Decisions fall at shutdown, since neither collector is fast enough to be sure of
- * a shorter wait. Left out are traces whose duration in whole ms is a threshold: the Go collector 0.155 keeps those (see
- * docs/tail-sampling.md).
+ * All pipelines hang on one receiver. Decisions fall at shutdown, since neither collector is fast enough to
+ * be sure of a shorter wait. Left out are traces whose duration in whole ms is a threshold: the Go collector
+ * 0.155 keeps those (see docs/tail-sampling.md).
  */
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -183,6 +184,9 @@ function differences(one: ReadonlyMap<string, number>, other: ReadonlyMap<string
   const ids = new Set([...one.keys(), ...other.keys()])
   return [...ids].filter((id) => one.get(id) !== other.get(id))
 }
+
+if (findPeer('otelcol') === undefined)
+  console.warn('skipped: tail sampling beside the Go collector; install it with test/peers/build.sh otelcol')
 
 test.skipIf(findPeer('otelcol') === undefined)(
   'Weir keeps the traces that the Go collector keeps, on 1, 2 and 8 shards',
