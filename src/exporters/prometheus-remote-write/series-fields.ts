@@ -1,5 +1,5 @@
 /** Series of several samples: rare, so their fields are taken apart, sorted by time and written anew. */
-import { RW1_HISTOGRAM, RW1_SAMPLE, RW1_TIME_SERIES } from '../../net/wire-fields.ts'
+import { RW1_EXEMPLAR, RW1_HISTOGRAM, RW1_SAMPLE, RW1_TIME_SERIES } from '../../net/wire-fields.ts'
 import { FieldCursor } from '../../otlp/wire.ts'
 import type { WireWriter } from '../../otlp/wire-writer.ts'
 
@@ -10,21 +10,18 @@ export class SeriesFields {
   exemplars: TimedField[] = []
 
   read(bytes: Uint8Array, start: number, end: number): void {
-    const cursor = new FieldCursor(bytes, start, end)
+    const cursor = outer.reset(bytes, start, end)
     while (cursor.next()) {
-      const raw = cursor.raw()
-      const value = cursor.value()
-      switch (cursor.number) {
-        case RW1_TIME_SERIES.samples:
-          this.samples.push({ raw, value, timeMs: timeOf(value, RW1_SAMPLE.timestamp) })
-          break
-        case RW1_TIME_SERIES.histograms:
-          this.histograms.push({ raw, value, timeMs: timeOf(value, RW1_HISTOGRAM.timestamp) })
-          break
-        case RW1_TIME_SERIES.exemplars:
-          this.exemplars.push({ raw, value, timeMs: timeOf(value, 3) })
-          break
-      }
+      const range = (field: number): TimedField => ({
+        bytes,
+        start: cursor.fieldStart,
+        end: cursor.end,
+        timeMs: timeOf(cursor, field),
+      })
+      if (cursor.number === RW1_TIME_SERIES.samples) this.samples.push(range(RW1_SAMPLE.timestamp))
+      else if (cursor.number === RW1_TIME_SERIES.exemplars) this.exemplars.push(range(RW1_EXEMPLAR.timestamp))
+      else if (cursor.number === RW1_TIME_SERIES.histograms)
+        this.histograms.push(range(RW1_HISTOGRAM.timestamp))
     }
   }
 
@@ -35,18 +32,21 @@ export class SeriesFields {
   }
 }
 
+/** A field with its tag, as a range: in a batch of many exports there are many of them. */
 export interface TimedField {
-  /** The field with its tag. */
-  readonly raw: Uint8Array
-  /** Its content. */
-  readonly value: Uint8Array
+  readonly bytes: Uint8Array
+  readonly start: number
+  readonly end: number
   readonly timeMs: number
 }
 
-function timeOf(message: Uint8Array, field: number): number {
-  const cursor = new FieldCursor(message)
+const outer = new FieldCursor()
+const inner = new FieldCursor()
+
+function timeOf(message: FieldCursor, field: number): number {
+  inner.enter(message)
   let timeMs = 0
-  while (cursor.next()) if (cursor.number === field) timeMs = cursor.uint()
+  while (inner.next()) if (inner.number === field) timeMs = inner.uint()
   return timeMs
 }
 
@@ -69,9 +69,9 @@ export function writeSeries(
     if (list.length === 0) continue
     writer.begin(1, end - start + list.length * 24)
     writer.rawRange(labels, start, end)
-    for (const field of list) writer.raw(field.raw)
+    for (const field of list) writer.rawRange(field.bytes, field.start, field.end)
     if (list === fields.samples || fields.samples.length === 0)
-      for (const exemplar of fields.exemplars) writer.raw(exemplar.raw)
+      for (const exemplar of fields.exemplars) writer.rawRange(exemplar.bytes, exemplar.start, exemplar.end)
     writer.end()
   }
 }

@@ -88,7 +88,10 @@ class Cutter {
         const ranges = [fields.samples, fields.histograms].filter((list) => list.length > 0)
         ranges.forEach((list, part) => {
           const exemplars = part === 0 ? fields.exemplars : []
-          this.#fromFields(index, Buffer.concat([...list, ...exemplars].map((field) => field.raw)))
+          this.#fromFields(
+            index,
+            Buffer.concat([...list, ...exemplars].map(({ bytes, start, end }) => bytes.subarray(start, end))),
+          )
         })
       }
       this.#count++
