@@ -1,6 +1,7 @@
 /**
- * Whatever the configuration and the order of events, the books close: spans taken = held + kept + sampled out + dropped,
- * no trace comes out by halves unless a part of it came late or was pushed out, and nothing is left after shutdown.
+ * Whatever the configuration and the order of events, the books close: spans taken = held + kept + sampled
+ * out + dropped, no trace comes out by halves unless a part of it came late or was pushed out, and nothing is
+ * left after shutdown.
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'

@@ -107,8 +107,8 @@ export class SpanTable {
   }
 
   /**
-   * Frees a list of spans and says how many they were. Neighbours in the list mostly share slab and scope, so these
-   * are told once for a run of spans.
+   * Frees a list of spans and says how many they were. Neighbours in the list mostly share slab and scope, so
+   * these are told once for a run of spans.
    */
   freeList(first: number): number {
     this.settle()
