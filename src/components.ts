@@ -21,10 +21,11 @@ import resource from './processors/resource.ts'
 import tailSampling from './processors/tail-sampling/index.ts'
 import nopReceiver from './receivers/nop.ts'
 import otlp from './receivers/otlp/index.ts'
+import prometheusReceiver from './receivers/prometheus/index.ts'
 import { refusedComponents } from './refused-components.ts'
 
 export const registry: Registry = {
-  receivers: [otlp, nopReceiver],
+  receivers: [otlp, prometheusReceiver, nopReceiver],
   processors: [memoryLimiter, batch, resource, attributes, tailSampling, probabilisticSampler],
   exporters: [otlpGrpc, otlpHttp, prometheusRemoteWrite, prometheus, jaeger, loki, debug, file, nopExporter],
   connectors: [forward],
