@@ -31,7 +31,7 @@ export interface BaseOptions {
   readonly labelStyle: LabelStyle
   /**
    * target_info as remote write has it: only when it says more than job and instance, and with external labels. Or as
-   * the pull exporter has it: always.
+   * the pull exporter has it: for every resource that has both of them.
    */
   readonly targetInfo: 'informative' | 'always'
 }
@@ -105,10 +105,10 @@ export function prepareResource(
       put(labels, key, value, ATTRIBUTE)
     identify(labels, job, instance)
     if (informative) withExternal(labels, options)
-    // In remote write an attribute or external label `job` identifies a target as well.
+    // In remote write an attribute or external label `job` identifies a target as well; the pull exporter wants both.
     const identified = informative
       ? labels.has('job') || labels.has('instance')
-      : job !== '' || instance !== ''
+      : job !== '' && instance !== ''
     if (identified) target = new LabelBase([...labels.values()], rest)
   }
   return { job, instance, attributes, target }

@@ -27,7 +27,7 @@ import {
 import { LabelSet } from '../../prometheus/label-set.ts'
 import { LabelNames } from '../../prometheus/labels.ts'
 import { CUMULATIVE, DELTA, MetricReader } from '../../prometheus/metric-reader.ts'
-import { metricName } from '../../prometheus/naming.ts'
+import { metricName, targetInfoName } from '../../prometheus/naming.ts'
 import { ExponentialReader, MIN_SCHEMA } from '../../prometheus/native.ts'
 import { PointReader, readCount, readSigned } from '../../prometheus/points.ts'
 import type { FamilyStore, FamilyType, MetricFamily, Series } from './families.ts'
@@ -88,8 +88,8 @@ export class Accumulator {
     this.#options = options
     this.#bases = new BaseCache(options.base)
     this.#set = new LabelSet(new LabelNames(options.base.strategy, options.base.labelStyle))
-    const { namespace } = options
-    this.#targetName = namespace === '' ? 'target_info' : `${namespace}_target_info`
+    const { namespace, base } = options
+    this.#targetName = targetInfoName({ namespace, strategy: base.strategy })
   }
 
   add(chunks: readonly Uint8Array[]): void {

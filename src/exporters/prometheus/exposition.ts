@@ -36,9 +36,12 @@ const LEGAL_LABEL = /^[A-Za-z_][A-Za-z0-9_]*$/
 /** The name as it stands in front of the braces; undefined when it has to be quoted inside them. */
 export function plainName(name: string, form: Form): string | undefined {
   if (LEGAL_NAME.test(name)) return name
-  if (form.utf8) return undefined
-  const escaped = name.replace(/[^A-Za-z0-9_:]/gu, '_')
-  return /^[0-9]/.test(escaped) ? `_${escaped}` : escaped
+  return form.utf8 ? undefined : escapeName(name)
+}
+
+/** What is not legal becomes `_`, a leading digit too. */
+function escapeName(name: string): string {
+  return name.replace(/[^A-Za-z0-9_:]/gu, '_').replace(/^[0-9]/, '_')
 }
 
 export function quoted(text: string): string {
@@ -205,7 +208,7 @@ class FamilyWriter {
     else {
       const name = labels.toString('utf8', start, end)
       if (this.#form.utf8) this.#area.utf8(LEGAL_LABEL.test(name) ? name : quoted(name))
-      else this.#area.utf8(name.replace(/[^A-Za-z0-9_]/gu, '_').replace(/^(?=[0-9])/, '_'))
+      else this.#area.utf8(escapeName(name).replaceAll(':', '_'))
     }
   }
 }

@@ -277,12 +277,28 @@ describe('exposition', () => {
       '{"c.d"} 2',
     ])
     expect(await it.lines()).toEqual(['a_b{x_y="z"} 1', 'c_d 2'])
+    await it.consume(metrics({ metrics: [gauge('9lives', 3, { attributes: { '1st': 'a', 'b:c': 'd' } })] }))
+    expect((await it.lines())[0]).toBe('_lives{_st="a",b_c="d"} 3')
   })
 
   test('const labels are on everything but target_info; namespace is on everything', async () => {
     await using it = await exporter({ ...plain, namespace: 'ns', const_labels: { zone: 'z' } })
-    await it.consume(metrics({ resource: { 'service.name': 's' }, metrics: [gauge('g', 1)] }))
-    expect(await it.lines()).toEqual(['ns_g{job="s",zone="z"} 1', 'ns_target_info{job="s"} 1'])
+    const resource = { 'service.name': 's', 'service.instance.id': 'i' }
+    await it.consume(metrics({ resource, metrics: [gauge('g', 1)] }))
+    expect(await it.lines()).toEqual([
+      'ns_g{instance="i",job="s",zone="z"} 1',
+      'ns_target_info{instance="i",job="s"} 1',
+    ])
+  })
+
+  test('target_info needs both job and instance', async () => {
+    await using it = await exporter(plain)
+    for (const resource of [
+      { 'service.name': 's', host: 'h' },
+      { 'service.instance.id': 'i', host: 'h' },
+    ])
+      await it.consume(metrics({ resource, metrics: [gauge('g', 1)] }))
+    expect(await it.lines()).toEqual(['g{job="s"} 1', 'g{instance="i"} 1'])
   })
 
   test('scope labels are there even when empty', async () => {
@@ -403,13 +419,19 @@ describe('state', () => {
     expect(it.dropped('duplicate')).toBe(2)
   })
 
-  test('resources without identity overwrite each other; target_info follows the last attributes', async () => {
+  test('equal targets overwrite each other; target_info follows the last attributes', async () => {
     await using it = await exporter(plain)
     const of = (host: string, value: number) =>
-      metrics({ resource: { 'service.name': 's', host }, metrics: [gauge('g', value, {}, value)] })
+      metrics({
+        resource: { 'service.name': 's', 'service.instance.id': 'i', host },
+        metrics: [gauge('g', value, {}, value)],
+      })
     await it.consume(of('a', 1))
     await it.consume(of('b', 2))
-    expect(await it.lines()).toEqual(['g{job="s"} 2', 'target_info{host="b",job="s"} 1'])
+    expect(await it.lines()).toEqual([
+      'g{instance="i",job="s"} 2',
+      'target_info{host="b",instance="i",job="s"} 1',
+    ])
   })
 })
 
@@ -431,7 +453,7 @@ test('shards are joined: one header a family, the earlier type wins', async () =
     const store = new FamilyStore(budget)
     const silent = { onDropped() {}, onHelpConflict() {}, nowMs: () => 1, wallMs: () => wallMs }
     new Accumulator({ store, base, namespace: '', keepExemplars: false, ...silent }).add(
-      metrics({ resource: { 'service.name': service }, metrics: [item] }).chunks,
+      metrics({ resource: { 'service.name': service, 'service.instance.id': 'i' }, metrics: [item] }).chunks,
     )
     parts.push(await writePart(store, form))
   }
@@ -440,12 +462,12 @@ test('shards are joined: one header a family, the earlier type wins', async () =
     [
       '# HELP target_info Target metadata',
       '# TYPE target_info gauge',
-      ...['a', 'b', 'c', 'd'].map((job) => `target_info{job="${job}"} 1`),
+      ...['a', 'b', 'c', 'd'].map((job) => `target_info{instance="i",job="${job}"} 1`),
       '# HELP x ',
       '# TYPE x gauge',
-      'x{job="a"} 1',
-      'x{job="b"} 2',
-      'x{job="c"} 3',
+      'x{instance="i",job="a"} 1',
+      'x{instance="i",job="b"} 2',
+      'x{instance="i",job="c"} 3',
       '',
     ].join('\n'),
   )
