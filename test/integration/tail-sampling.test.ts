@@ -9,6 +9,7 @@
  * 0.155 keeps those (see docs/tail-sampling.md).
  */
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -201,6 +202,9 @@ test.skipIf(findPeer('otelcol') === undefined)(
       const quiet = { telemetry: { metrics: { level: 'none' } } }
       const go = await startGoCollector(configOf(join(folder, 'go'), `127.0.0.1:${goPort}`, quiet), goPort)
       await send(goPort, requests)
+      // Its decisions and files take longer than stop() allows, so it is left to end by itself first.
+      go.child.kill('SIGTERM')
+      if (go.child.exitCode === null) await once(go.child, 'exit')
       await go.stop()
       for (const shards of [1, 2, 8]) {
         const own = join(folder, `weir-${shards}`)

@@ -42,13 +42,13 @@ function messageOf(type: protobuf.Type, json: Plain): Plain {
     if (value === null || EXTRA_KEYS.has(`${type.name}.${key}`)) continue
     if (field === undefined) throw new SyntaxError(`${type.name} has no field ${key}`)
     object[key] = field.repeated
-      ? (value as Plain[]).map((entry) => valueOf(field, entry))
-      : valueOf(field, value)
+      ? (value as Plain[]).map((entry) => fieldValue(field, entry))
+      : fieldValue(field, value)
   }
   return object
 }
 
-function valueOf(field: protobuf.Field, value: Plain): Plain {
+function fieldValue(field: protobuf.Field, value: Plain): Plain {
   field.resolve()
   if (field.resolvedType instanceof protobuf.Type) return messageOf(field.resolvedType, value)
   if (field.type === 'bytes') {

@@ -130,7 +130,7 @@ class RequestReader {
       resourceOf[number] === this.#resource &&
       scopeOf[number] === this.#scope
     if (same) captured.seen[number] = Math.min((captured.seen[number] ?? 0) + 1, 255)
-    else captured.wrong++
+    else { captured.wrong++; if (captured.wrong === 1) console.log('WRONG', mark, number, traceId, trace?.id, [resourceOf[number], this.#resource, scopeOf[number], this.#scope]) }
   }
 }
 

@@ -9,6 +9,8 @@ export interface TailCase {
   readonly settings?: object
   /** Traces for which 0.155 says "sampled" where Weir says "not sampled", by the policy that differs. */
   readonly onlyGoSamples?: (trace: TraceFacts) => boolean
+  /** Only traces that this other case keeps can differ. */
+  readonly within?: string
   /** The policy that differs stands under `drop` or `not`, so that what it samples is lost. */
   readonly turned?: boolean
 }
@@ -98,7 +100,12 @@ export const TAIL_CASES: readonly TailCase[] = [
   one('count-max', spans({ max_spans: 2 })),
   { ...one('count-none', spans({})), keeps: 'all' },
   one('and', and(status('ERROR'), spans({ min_spans: 3 }), not(canary(true)))),
-  { ...one('and-latency', and(latency(1000), share(50, 'and'))), onlyGoSamples: () => false },
+  {
+    ...one('and-latency', and(latency(1000), share(50, 'and'))),
+    onlyGoSamples: atThreshold(1000),
+    within: 'share-and',
+  },
+  one('share-and', share(50, 'and')),
   one('not', not(tier(['^g'], regex))),
   { ...one('not-latency', not(latency(1000))), onlyGoSamples: atThreshold(1000), turned: true },
   one('drop', always, drop(status('ERROR'))),

@@ -1,0 +1,63 @@
+/**
+ * The OpenTelemetry SDK for Python sends to Weir with two shards. Guarantee: every item arrives at every exporter, equal field by
+ * field to what was sent but for the resource edit. python/install.sh installs the SDK.
+ */
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+import { SIGNALS } from '../../src/otlp/batch.ts'
+import { startClientRig } from './support/client-rig.ts'
+import { fieldsUsed } from './support/compare.ts'
+import { COVERED } from './support/covered.ts'
+
+const PYTHON = join(process.env['WEIR_PEERS'] ?? join(homedir(), '.cache/weir-peers'), 'python/bin/python')
+const CLIENT = join(import.meta.dirname, 'python/client.py')
+const ROUNDS = 10
+const RESOURCES = [
+  { 'service.name': 'shop', environment: 'staging', 'secret.note': 'x', 'process.pid': 7 },
+  { 'service.name': 'cart', 'secret.note': 'y', ports: [1, 2] },
+  {},
+  { 'service.name': 'plain', ratio: 0.5 },
+]
+
+const CASES = [
+  ['grpc', 'none'],
+  ['grpc', 'gzip'],
+  ['http/protobuf', 'none'],
+  ['http/protobuf', 'gzip'],
+  ['http/protobuf', 'deflate'],
+  ['http/json', 'none'],
+  ['http/json', 'gzip'],
+] as const
+
+if (!existsSync(PYTHON))
+  console.log(`skipped: ${PYTHON} is not there; run test/integration/python/install.sh`)
+
+test.skipIf(!existsSync(PYTHON)).for(CASES)(
+  '%s, compression %s: all that the SDK sends arrives as it was sent',
+  async ([transport, compression]) => {
+    await using rig = await startClientRig()
+    const endpoints =
+      transport === 'grpc'
+        ? { endpoint: rig.grpcEndpoint, mirror: rig.mirror.grpcEndpoint }
+        : { endpoint: rig.httpUrl, mirror: rig.mirror.httpUrl }
+    const run = (resources: readonly object[]) =>
+      promisify(execFile)(
+        PYTHON,
+        [CLIENT, JSON.stringify({ transport, compression, ...endpoints, resources, rounds: ROUNDS })],
+        { timeout: 120_000 },
+      )
+    await Promise.all([run(RESOURCES.slice(0, 2)), run(RESOURCES.slice(2))])
+    const used = new Set(SIGNALS.flatMap((signal) => [...fieldsUsed(signal, rig.sent(signal))]))
+    const covered = [...COVERED, 'Exemplar.traceId', 'Exemplar.filteredAttributes']
+    expect(covered.filter((field) => !used.has(field))).toEqual([])
+    const counts = await rig.finish()
+    console.log(`Python SDK, ${transport}, ${compression}:`, counts, `${used.size} fields`)
+    expect(counts.traces).toBe(RESOURCES.length * ROUNDS * 2 * 4)
+    expect(counts.logs).toBe(RESOURCES.length * ROUNDS * 2 * 11)
+    expect(counts.metrics).toBeGreaterThan(RESOURCES.length * ROUNDS * 2 * 15)
+  },
+)
