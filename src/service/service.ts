@@ -29,6 +29,7 @@ const IDLE_SHARD_MIB = 35
 export class Service {
   readonly #registry: Registry
   readonly #logger: Logger
+  readonly #shardEntry: URL | undefined
   readonly #startedAtMs = Date.now()
   readonly #instanceId = randomUUID()
   readonly #statuses = new Map<string, { status: string; error?: string | undefined }>()
@@ -46,9 +47,11 @@ export class Service {
   #stopping = false
   shards = 0
 
-  constructor(registry: Registry, logger: Logger) {
+  /** `shardEntry`: the file that shards run, when they need more components than the built-in ones. */
+  constructor(registry: Registry, logger: Logger, shardEntry?: URL) {
     this.#registry = registry
     this.#logger = logger
+    this.#shardEntry = shardEntry
   }
 
   /** Resolves when every receiver listens. */
@@ -65,6 +68,7 @@ export class Service {
     this.#environment = this.#mainEnvironment(shared, rows)
     await this.#startExtensions(loaded)
     this.#pool = new ShardPool({
+      entry: this.#shardEntry,
       shards: this.shards,
       memory,
       logger: this.#logger,
@@ -113,6 +117,11 @@ export class Service {
   /** Where everything listens, by name: ports 0 are resolved. */
   listeners(): Readonly<Record<string, string>> {
     return Object.fromEntries(this.#places)
+  }
+
+  /** Why the service does not take data now; undefined when it does. */
+  notReadyReason(): string | undefined {
+    return this.#view().notReadyReason()
   }
 
   #view(): ServiceView {

@@ -23,6 +23,8 @@ const YOUNG_GENERATION_MB = 3
 const GRACE_MS = 1000
 
 export interface PoolOptions {
+  /** What a shard's thread runs; shard.ts unless an embedder brings components of its own. */
+  readonly entry?: URL | undefined
   /** 0: one shard in this very thread. */
   readonly shards: number
   readonly memory: SharedMemory
@@ -153,7 +155,7 @@ export class ShardPool {
       return
     }
     const suffix = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-    const worker = new Worker(new URL(`../shard.${suffix}`, import.meta.url), {
+    const worker = new Worker(this.#options.entry ?? new URL(`../shard.${suffix}`, import.meta.url), {
       workerData: startData(index),
       name: `shard ${index}`,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
