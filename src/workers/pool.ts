@@ -42,6 +42,8 @@ interface Shard {
   readonly rpc: Rpc
   readonly worker: Worker | undefined
   readonly startedMs: number
+  /** It has a configuration and its receivers listen. */
+  ready: boolean
 }
 
 export class ShardPool {
@@ -67,7 +69,7 @@ export class ShardPool {
 
   /** Numbers of the shards that are not running. */
   missing(): number[] {
-    return this.#shards.flatMap((shard, index) => (shard === undefined ? [index] : []))
+    return this.#shards.flatMap((shard, index) => (shard?.ready ? [] : [index]))
   }
 
   async start(tree: unknown): Promise<void> {
@@ -75,6 +77,7 @@ export class ShardPool {
     for (let shard = 0; shard < this.#count; shard++) this.#spawn(shard)
     await this.#toAll('prepare', tree)
     await this.#toAll('commit', undefined)
+    for (const shard of this.#live()) shard.ready = true
   }
 
   /** Brings a new configuration in; rejects, with the old one running on, when it does not start everywhere. */
@@ -151,7 +154,7 @@ export class ShardPool {
       const channel = new MessageChannel()
       runHere(startData(index), channel.port2)
       const rpc = new Rpc(channel.port1, handlers(index))
-      this.#shards[index] = { rpc, worker: undefined, startedMs: performance.now() }
+      this.#shards[index] = { rpc, worker: undefined, startedMs: performance.now(), ready: false }
       return
     }
     const suffix = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
@@ -161,7 +164,7 @@ export class ShardPool {
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
     })
     const rpc = new Rpc(worker, handlers(index))
-    const shard = { rpc, worker, startedMs: performance.now() }
+    const shard = { rpc, worker, startedMs: performance.now(), ready: false }
     this.#shards[index] = shard
     let cause: unknown
     worker.on('error', (error) => {
@@ -213,6 +216,7 @@ export class ShardPool {
       try {
         await shard?.rpc.call('prepare', this.#tree)
         await shard?.rpc.call('commit', undefined)
+        if (shard !== undefined) shard.ready = true
         this.#options.logger.info('shard is back', { shard: index })
       } catch (error) {
         this.#options.logger.error('shard did not start', { shard: index, error: toError(error) })
