@@ -168,6 +168,7 @@ class FamilyWriter {
   }
 
   #exemplar(exemplar: ExemplarRecord): void {
+    if (exemplar.ids.size === 0) return // Go writes none without labels.
     const labels = [...exemplar.ids].map(([name, value]) => `${name}=${quoted(value)}`)
     const time = exemplar.timeMs > 0 ? ` ${formatOpenMetrics(exemplar.timeMs / 1000)}` : ''
     this.#area.utf8(` # {${labels.join(',')}} ${formatOpenMetrics(exemplar.value)}${time}`)

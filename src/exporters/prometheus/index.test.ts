@@ -269,6 +269,18 @@ describe('exposition', () => {
     expect((await it.get()).status).toBe(200)
   })
 
+  test('an exemplar without ids is not written', async () => {
+    await using it = await exporter({ ...plain, enable_open_metrics: true })
+    const nameless = { timeUnixNano: at(500), asDouble: 1 }
+    const point = { asInt: 1, timeUnixNano: at(1000), exemplars: [nameless] }
+    await it.consume(
+      metrics({
+        metrics: [{ name: 'c', sum: { isMonotonic: true, aggregationTemporality: 2, dataPoints: [point] } }],
+      }),
+    )
+    expect(samples(await it.text('application/openmetrics-text;version=1.0.0'))).toEqual(['c_total 1.0'])
+  })
+
   test('UTF-8 names are quoted for who can read them, else escaped', async () => {
     await using it = await exporter({ ...plain, translation_strategy: 'NoTranslation' })
     await it.consume(metrics({ metrics: [gauge('a.b', 1, { attributes: { 'x.y': 'z' } }), gauge('c.d', 2)] }))
