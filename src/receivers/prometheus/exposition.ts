@@ -74,8 +74,8 @@ export class Exposition {
   next(expected?: Uint8Array): LineKind {
     const { bytes } = this
     while (this.#at < this.#end) {
-      if (this.#ended) throw this.#error('data behind # EOF')
       this.#line++
+      if (this.#ended) throw this.#error('data behind # EOF')
       this.lineStart = this.#at
       const found = bytes.indexOf(LF, this.#at)
       this.lineEnd = found < 0 ? this.#end : found

@@ -84,6 +84,10 @@ export class ScrapeState {
     return this.#catalog.resources
   }
 
+  get seriesCount(): number {
+    return this.#series.size
+  }
+
   begin(timeMs: number): void {
     this.scrape++
     this.timeMs = timeMs
