@@ -149,11 +149,14 @@ export class ShardService {
     try {
       await this.#startExtensions(config, environment, extensions)
       const graph = buildGraph({ config, tree, environment, extensions, previous: this.#current?.graph })
+      // Peers of a shard that starts again have data for it at once: its stages are there for them when all have started.
+      await graph.startDownstream().catch(async (error: unknown) => {
+        await stopGraph(graph)
+        throw error
+      })
       this.#prepared = { graph, extensions: [...extensions.values()] }
-      await graph.startDownstream()
     } catch (error) {
-      if (this.#prepared === undefined) await stopAll([...extensions.values()])
-      else await this.#abandon()
+      await stopAll([...extensions.values()])
       throw error
     }
   }
@@ -203,9 +206,7 @@ export class ShardService {
     const prepared = this.#prepared
     this.#prepared = undefined
     if (prepared === undefined) return
-    for (let level = 0; level < prepared.graph.levelCount; level++) {
-      await prepared.graph.shutdownLevel(level, AbortSignal.timeout(5000))
-    }
+    await stopGraph(prepared.graph)
     await stopAll(prepared.extensions)
   }
 
@@ -216,6 +217,12 @@ export class ShardService {
     if (level < running.graph.levelCount - 1) return
     await stopAll(running.extensions)
     if (which === 'old') this.#old = undefined
+  }
+}
+
+async function stopGraph(graph: Graph): Promise<void> {
+  for (let level = 0; level < graph.levelCount; level++) {
+    await graph.shutdownLevel(level, AbortSignal.timeout(5000))
   }
 }
 

@@ -1,4 +1,6 @@
 import { MessageChannel } from 'node:worker_threads'
+import { gunzipSync, gzipSync } from 'node:zlib'
+import { compressSync, uncompressSync } from 'snappy'
 import { afterEach, expect, test } from 'vitest'
 import { Sink } from '../../test/support/create-test.ts'
 import type { Consumer } from '../component/define.ts'
@@ -45,6 +47,20 @@ test('sending by copy leaves the bytes of the sender alone, pooled buffers inclu
   await here.send('stage', batch(bytes), false)
   expect(bytes.toString()).toBe('from the pool')
   expect(Buffer.from(sink.take()[0]?.bytes() ?? []).toString()).toBe('from the pool')
+})
+
+test('buffers that cannot change threads are copied: of native modules, of pools, shared ones', async () => {
+  const sink = new Sink()
+  const { here } = pair(sink)
+  const text = 'x'.repeat(5000)
+  const f = async (bytes: Uint8Array) => {
+    await here.send('stage', batch(bytes), true)
+    expect(Buffer.from(sink.take()[0]?.bytes() ?? []).toString()).toBe(text)
+  }
+  await f(uncompressSync(compressSync(text)) as Buffer) // The codec gives a Buffer unless told otherwise.
+  await f(gunzipSync(gzipSync(text)))
+  await f(new Uint8Array(new SharedArrayBuffer(text.length)).fill(0x78))
+  await f(new Uint8Array(text.length).fill(0x78))
 })
 
 test('errors keep what the caller acts on', async () => {

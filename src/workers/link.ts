@@ -5,7 +5,7 @@
  * At most `CREDIT_BYTES` are under way to a peer; more waits, which is the backpressure. When the peer dies, everything that it
  * had not acknowledged fails retryably, and so does what is sent until it is back.
  */
-import type { MessagePort } from 'node:worker_threads'
+import { isMarkedAsUntransferable, type MessagePort } from 'node:worker_threads'
 import type { Consumer } from '../component/define.ts'
 import { RetryableError, toError } from '../errors.ts'
 import { Batch, NO_CONTEXT, type RequestContext, type Signal } from '../otlp/batch.ts'
@@ -88,7 +88,8 @@ export class Link {
 
   /**
    * Hands a batch to a stage of the peer. Resolves when that stage has taken it, and rejects with its error.
-   * With `transfer` the buffers under the chunks are given away: nobody else may use them, pools included.
+   * With `transfer` the buffers under the chunks are given away: nobody else may use them. Buffers that cannot change threads
+   * (those of Node's pools and of native modules) are copied all the same.
    */
   async send(stage: string, batch: Batch, transfer: boolean): Promise<void> {
     const bytes = batch.byteLength
@@ -100,7 +101,7 @@ export class Link {
     }
     const id = this.#nextId++
     const context = batch.context === NO_CONTEXT ? undefined : batch.context
-    const chunks = transfer ? batch.chunks : batch.chunks.map(copyBytes)
+    const chunks = batch.chunks.map((chunk) => (transfer && canTransfer(chunk) ? chunk : copyBytes(chunk)))
     const parcels = (this.#outgoing.parcels ??= [])
     parcels.push({ id, stage, signal: batch.signal, items: batch.itemCount, chunks, context })
     this.#underWayBytes += bytes
@@ -163,6 +164,11 @@ function copyBytes(chunk: Uint8Array): Uint8Array {
   const copy = new Uint8Array(chunk.length)
   copy.set(chunk)
   return copy
+}
+
+/** Transferring another kind of buffer throws, long after the sender was told that its data is under way. */
+function canTransfer({ buffer }: Uint8Array): boolean {
+  return buffer instanceof ArrayBuffer && !isMarkedAsUntransferable(buffer)
 }
 
 /** The distinct buffers under the chunks: they change owner with the message. */
