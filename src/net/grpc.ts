@@ -66,6 +66,8 @@ export interface GrpcServerOptions {
   readonly maxMessageBytes: number
   /** Streams at a time on one connection; 0 = no limit of the user's, the implementation's own bound holds. */
   readonly maxConcurrentStreams: number
+  /** Bytes of messages that the server holds at a time, from first byte to answer; only `http2/` knows them. */
+  readonly maxInFlightBytes?: number
   readonly keepalive: {
     readonly maxConnectionIdleMs: number // 0 = for ever.
     readonly maxConnectionAgeMs: number // 0 = for ever.

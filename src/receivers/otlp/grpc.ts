@@ -6,6 +6,7 @@ import type { Listener } from '../../component/host.ts'
 import { PartialSuccess, RefusedError, UnauthenticatedError } from '../../errors.ts'
 import type { CallHead, GrpcServer, GrpcServerOptions, GrpcStatus, UnaryCall } from '../../net/grpc.ts'
 import { createGrpcJsServer } from '../../net/grpc-js-server.ts'
+import { createHttp2GrpcServer } from '../../net/http2/grpc-server.ts'
 import { keepaliveSettings, messageLimitBytes } from '../../net/server-fields.ts'
 import { createServerTls, type ServerTls } from '../../net/tls-server.ts'
 import { NO_METADATA, type RequestContext, type Signal } from '../../otlp/batch.ts'
@@ -20,8 +21,8 @@ const METHODS: Readonly<Record<Signal, string>> = {
 }
 
 /** The one place that chooses the HTTP/2 layer. */
-function createServer(_implementation: GrpcConfig['implementation'], options: GrpcServerOptions): GrpcServer {
-  return createGrpcJsServer(options)
+function createServer(implementation: GrpcConfig['implementation'], options: GrpcServerOptions): GrpcServer {
+  return implementation === 'grpc-js' ? createGrpcJsServer(options) : createHttp2GrpcServer(options)
 }
 
 export class OtlpGrpc {
@@ -119,6 +120,7 @@ export class OtlpGrpc {
       toStatus: (error) => (error instanceof Answered ? error.status : intake.grpcStatus(error, false)),
       maxMessageBytes: messageLimitBytes(config.max_recv_msg_size_mib),
       maxConcurrentStreams: config.max_concurrent_streams,
+      maxInFlightBytes: config.max_in_flight_bytes,
       keepalive: keepaliveSettings(config.keepalive),
     }
   }

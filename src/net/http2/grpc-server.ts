@@ -1,0 +1,68 @@
+/**
+ * GrpcServer on sockets directly: HTTP/2 (RFC 9113), HPACK (RFC 7541) and gRPC unary calls without node:http2.
+ *
+ *     server-connection.ts  streams        calls.ts  calls from head to answer     lifetime.ts  keepalive, age, drain
+ *     connection.ts         frames on the connection, windows, errors              budget.ts    bytes in flight
+ *
+ * Whatever a peer sends ends its call or its connection, never the process. Deadlines and times are looked at by one timer for all
+ * connections, so they are up to SWEEP_MS late.
+ */
+import type { Socket } from 'node:net'
+import type { GrpcServer, GrpcServerOptions } from '../grpc.ts'
+import { ServerConnection } from './server-connection.ts'
+import { ServerContext } from './server-context.ts'
+
+const SWEEP_MS = 100
+
+export function createHttp2GrpcServer(options: GrpcServerOptions, messageMs?: number): GrpcServer {
+  const context = new ServerContext(options, messageMs)
+  const connections = new Set<ServerConnection>()
+  let timer: NodeJS.Timeout | undefined
+  let onEmpty: (() => void) | undefined
+
+  const sweep = (): void => {
+    const nowMs = context.clock.monotonicMs()
+    for (const connection of connections) connection.sweep(nowMs)
+  }
+  const closed = (connection: ServerConnection): void => {
+    connections.delete(connection)
+    connection.onClose()
+    if (connections.size > 0) return
+    clearInterval(timer)
+    timer = undefined
+    onEmpty?.()
+  }
+
+  return {
+    accept(socket: Socket) {
+      socket.on('error', ignore)
+      if (context.stopping || socket.destroyed) return void socket.destroy()
+      socket.setNoDelay(true)
+      const connection = new ServerConnection(socket, context)
+      connections.add(connection)
+      timer ??= setInterval(sweep, SWEEP_MS).unref()
+      socket.on('close', () => closed(connection))
+      socket.on('data', (chunk: Buffer) => connection.receive(chunk))
+    },
+    get connectionCount() {
+      return connections.size
+    },
+    async shutdown(deadline) {
+      context.stopping = true
+      const empty = new Promise<void>((resolve) => {
+        onEmpty = resolve
+      })
+      const cut = (): void => {
+        for (const connection of connections) connection.destroy()
+      }
+      if (deadline.aborted) cut()
+      deadline.addEventListener('abort', cut)
+      const nowMs = context.clock.monotonicMs()
+      for (const connection of connections) connection.lifetime.drain(nowMs)
+      if (connections.size > 0) await empty
+      deadline.removeEventListener('abort', cut)
+    },
+  }
+}
+
+function ignore(): void {}
