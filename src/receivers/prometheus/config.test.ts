@@ -115,10 +115,7 @@ describe('what is refused, and how', () => {
       'scrape_configs: [{ job_name: a, kubernetes_sd_configs: [] }]',
       'kubernetes discovery is not built for now',
     )
-    await f(
-      'scrape_configs: [{ job_name: a, honour_labels: true }]',
-      'did you mean "honor_labels"',
-    )
+    await f('scrape_configs: [{ job_name: a, honour_labels: true }]', 'did you mean "honor_labels"')
     await f('scrape_configs: [{ job_name: a, oauth2: {} }]', 'not supported: tokens are not fetched')
     await f(
       'scrape_configs: [{ job_name: a, scrape_protocols: [PrometheusProto] }]',

@@ -15,39 +15,22 @@ import { type Group, kindOf, MetadataStore, typeWord } from './families.ts'
 import { type Labels, setLabel } from './relabel.ts'
 import type { Resource } from './resource.ts'
 import { checkLimits, numberOf, relabelSample, type ScrapeOptions } from './sample-labels.ts'
+import {
+  BAD,
+  COUNT,
+  CREATED,
+  DROPPED,
+  IGNORED,
+  newSeries,
+  PART,
+  SCOPE_INFO,
+  type Series,
+  SUM,
+  TARGET_INFO,
+  VALUE,
+} from './series.ts'
 import { NAME_LABEL, readHelp, readLabels, readName } from './series-labels.ts'
 import { Slab } from './slab.ts'
-
-/** What a series is to its group. */
-const VALUE = 0
-const SUM = 1
-const COUNT = 2
-const PART = 3
-const CREATED = 4
-/** Read, but no part of a data point. */
-const TARGET_INFO = 5
-const SCOPE_INFO = 6
-const IGNORED = 7
-/** Dropped by relabelling. */
-const DROPPED = 8
-/** Rejected: counted and logged, but no reason to fail the scrape. */
-const BAD = 9
-
-interface Series {
-  readonly raw: Uint8Array
-  /** The one that followed it last time, which is likely to follow again. */
-  next: Series | undefined
-  seen: number
-  forgotten: boolean
-  epoch: number
-  role: number
-  /** Bound of a bucket, or quantile. */
-  bound: number
-  group: Group | undefined
-  /** Of target_info and otel_scope_info. */
-  labels: Labels | undefined
-  resource: Resource | undefined
-}
 
 /** Series of so many scrapes ago are forgotten. */
 const KEPT_SCRAPES = 2
@@ -130,6 +113,11 @@ export class ScrapeState {
           for (const group of family.groups.values()) if (group.live === this.scrape) group.takeBack()
     for (const resource of this.resources.values()) resource.clear(this.scrape)
     this.exemplars.clear()
+  }
+
+  /** After discard(): the scrape does not count, not even as a failed one. */
+  cancel(): void {
+    this.scrape--
   }
 
   /** A metric that the scrape adds by itself. */
@@ -286,20 +274,5 @@ export class ScrapeState {
       this.#series.delete(key)
     }
     if (this.#metadata.prune(this.#series.size)) this.#comments.length = 0
-  }
-}
-
-function newSeries(raw: Uint8Array): Series {
-  return {
-    raw,
-    next: undefined,
-    seen: 0,
-    forgotten: false,
-    epoch: -1,
-    role: IGNORED,
-    bound: 0,
-    group: undefined,
-    labels: undefined,
-    resource: undefined,
   }
 }

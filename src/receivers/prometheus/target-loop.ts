@@ -108,8 +108,11 @@ export class TargetLoop {
       error = toError(thrown)
       if (error.message.startsWith('body_size_limit')) bodyBytes = -1
       state.discard()
+      if (this.#stopped && this.#abort?.signal.aborted) {
+        state.cancel() // As if it had never begun: what was there before goes stale in stop().
+        return
+      }
     }
-    if (this.#stopped && this.#abort?.signal.aborted) return // What it had goes stale in stop().
     const seconds = (clock.monotonicMs() - startedMs) / 1000
     this.#report(error === undefined, seconds, bodyBytes)
     if (error) this.#settings.counted(0, state.scraped)
