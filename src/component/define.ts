@@ -25,6 +25,11 @@ export interface Consumer {
    * once per request. Only stages that may refuse have it; a pipeline answers for its first processor.
    */
   refusal?(): RefusedError | undefined
+  /**
+   * True when nothing here or behind refers to the bytes of a batch once its consume() has settled: who made the bytes may
+   * then use their memory again. Left out, or false: they may be kept for any time.
+   */
+  readonly releases?: boolean
 }
 
 export interface Component {
@@ -110,6 +115,8 @@ export interface ExporterDefinition<C, T extends TelemetryTable> extends Definit
 export interface Exporter extends Component {
   /** One attempt. `attempt` aborts when its time is up or the process stops. */
   consume(batch: Batch, attempt: AbortSignal): Promise<void>
+  /** As `Consumer.releases`. */
+  readonly releases?: boolean
 }
 
 /** The settings of the shell around an exporter (exporterhelper's fields; spec: docs/architecture.md, "Sending"). */

@@ -17,6 +17,6 @@ export default defineExporter({
   config,
   telemetry: {},
   create() {
-    return { consume: async () => {} }
+    return { releases: true, consume: async () => {} }
   },
 })

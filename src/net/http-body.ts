@@ -6,6 +6,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { InvalidError, RetryableError, TooLargeError } from '../errors.ts'
+import { givePayload, takePayload } from '../otlp/payload-pool.ts'
 import { compact } from './compression.ts'
 import type { Exchange } from './http-server.ts'
 import type { InFlightBytes } from './in-flight.ts'
@@ -34,16 +35,21 @@ export function contentLength(request: IncomingMessage): number {
 /**
  * Reads the body. Rejects with TooLargeError before reading when Content-Length is over the limit, and while reading
  * when a body in chunks gets there. `inFlight` holds as many bytes as the result has when it resolves: the
- * caller gives them back.
+ * caller gives them back. `pooled`: the caller gives the result back to the payload pool as well.
  */
-export function readBody(exchange: Exchange, limitBytes: number, inFlight: InFlightBytes): Promise<Buffer> {
+export function readBody(
+  exchange: Exchange,
+  limitBytes: number,
+  inFlight: InFlightBytes,
+  pooled = false,
+): Promise<Buffer> {
   const { request, response } = exchange
   const promised = contentLength(request)
   if (promised > limitBytes) return Promise.reject(tooLarge(limitBytes))
   if (promised === 0) return Promise.resolve(EMPTY)
   if (exchange.expectsContinue) response.writeContinue()
   return new Promise((resolve, reject) => {
-    new BodyReader(request, promised, limitBytes, inFlight, resolve, reject)
+    new BodyReader(request, promised, limitBytes, inFlight, pooled, resolve, reject)
   })
 }
 
@@ -54,7 +60,7 @@ function tooLarge(limitBytes: number): TooLargeError {
 }
 
 class BodyReader {
-  #bytes = EMPTY
+  #bytes: Buffer = EMPTY
   #length = 0
   /** Bytes taken from `inFlight`. */
   #held = 0
@@ -65,6 +71,7 @@ class BodyReader {
   readonly #promised: number
   readonly #limitBytes: number
   readonly #inFlight: InFlightBytes
+  readonly #pooled: boolean
   readonly #resolve: (bytes: Buffer) => void
   readonly #reject: (error: Error) => void
 
@@ -73,6 +80,7 @@ class BodyReader {
     promised: number,
     limitBytes: number,
     inFlight: InFlightBytes,
+    pooled: boolean,
     resolve: (bytes: Buffer) => void,
     reject: (error: Error) => void,
   ) {
@@ -80,6 +88,7 @@ class BodyReader {
     this.#promised = promised
     this.#limitBytes = limitBytes
     this.#inFlight = inFlight
+    this.#pooled = pooled
     this.#resolve = resolve
     this.#reject = reject
     request.on('data', (chunk: Buffer) => this.#onData(chunk))
@@ -112,8 +121,10 @@ class BodyReader {
     let size = promised
     if (promised < 0 || (promised > TRUSTED_BYTES && needed <= TRUSTED_BYTES))
       size = Math.min(Math.max(needed, this.#bytes.length * 2, FIRST_BYTES), this.#limitBytes)
-    const grown = Buffer.allocUnsafeSlow(Math.max(size, needed))
+    const wanted = Math.max(size, needed)
+    const grown = this.#pooled ? takePayload(wanted) : Buffer.allocUnsafeSlow(wanted)
     this.#bytes.copy(grown, 0, 0, this.#length)
+    if (this.#pooled) givePayload(this.#bytes)
     this.#bytes = grown
   }
 
@@ -142,12 +153,14 @@ class BodyReader {
       return
     }
     this.#settled = true
-    this.#resolve(compact(this.#bytes.subarray(0, this.#length)))
+    const body = this.#bytes.subarray(0, this.#length)
+    this.#resolve(this.#pooled ? body : compact(body))
   }
 
   #fail(error: Error): void {
     if (this.#settled) return
     this.#settled = true
+    if (this.#pooled) givePayload(this.#bytes)
     this.#bytes = EMPTY
     this.#inFlight.give(this.#held)
     this.#reject(error)

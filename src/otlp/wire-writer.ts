@@ -87,9 +87,13 @@ export class WireWriter {
   #at = 0
   readonly #open: number[] = []
 
-  /** `sizeBytes` is the size that the first buffer gets; it is not made before the first write. */
-  constructor(sizeBytes = SMALLEST) {
+  /**
+   * `sizeBytes` is the size that the first buffer gets; it is not made before the first write. `first` is used before any
+   * other.
+   */
+  constructor(sizeBytes = SMALLEST, first: Uint8Array = EMPTY) {
     this.#firstBytes = sizeBytes
+    this.#bytes = first
   }
 
   get length(): number {

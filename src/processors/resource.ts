@@ -16,6 +16,7 @@ import { z } from 'zod'
 import { defineProcessor } from '../component/define.ts'
 import type { Batch } from '../otlp/batch.ts'
 import { RESOURCE, RESOURCE_SPANS } from '../otlp/fields.ts'
+import { givePayload, takePayload } from '../otlp/payload-pool.ts'
 import { FieldCursor, LEN, lenFieldLength, putLenHeader, putRange } from '../otlp/wire.ts'
 import { AttributeList } from './attribute-actions/attribute-list.ts'
 import { resourceAction } from './attribute-actions/config.ts'
@@ -43,9 +44,21 @@ export default defineProcessor({
       logger.warn('Entries without an action are taken as upsert.', { keys: silent })
     }
     const rewriter = new ResourceRewriter(new AttributeEditor(config.attributes, 'upsert'))
+    const releases = next.releases === true
     return {
+      releases,
       // Async, so that broken bytes reject instead of throwing.
-      consume: async (batch) => next.consume(rewriter.rewrite(batch)),
+      async consume(batch) {
+        const rewritten = rewriter.rewrite(batch, releases)
+        if (!releases || rewritten === batch) return next.consume(rewritten)
+        try {
+          await next.consume(rewritten)
+        } finally {
+          for (const [index, chunk] of rewritten.chunks.entries()) {
+            if (chunk !== batch.chunks[index]) givePayload(chunk)
+          }
+        }
+      },
     }
   },
 })
@@ -74,14 +87,14 @@ export class ResourceRewriter {
     this.#editor = editor
   }
 
-  /** The batch itself when nothing changes. */
-  rewrite(batch: Batch): Batch {
+  /** The batch itself when nothing changes. `pooled`: the caller gives the new chunks back to the payload pool. */
+  rewrite(batch: Batch, pooled = false): Batch {
     this.#editor.begin(batch.context)
     const { chunks } = batch
     let output: Uint8Array[] | undefined
     for (let index = 0; index < chunks.length; index++) {
       const chunk = chunks[index]!
-      const edited = this.#rewriteChunk(chunk)
+      const edited = this.#rewriteChunk(chunk, pooled)
       if (edited === chunk) continue
       output ??= chunks.slice()
       output[index] = edited
@@ -89,7 +102,7 @@ export class ResourceRewriter {
     return output === undefined ? batch : batch.with(output, batch.itemCount)
   }
 
-  #rewriteChunk(chunk: Uint8Array): Uint8Array {
+  #rewriteChunk(chunk: Uint8Array, pooled: boolean): Uint8Array {
     this.#patches.length = 0
     const request = this.#request.reset(chunk)
     let contentsAt = 0
@@ -132,7 +145,7 @@ export class ResourceRewriter {
       contentsAt += contentLength
       length += lenFieldLength(RESOURCES, resourcesLength) - (request.end - request.fieldStart)
     }
-    return this.#patches.length === 0 ? chunk : this.#assemble(chunk, length)
+    return this.#patches.length === 0 ? chunk : this.#assemble(chunk, length, pooled)
   }
 
   #reserveContents(used: number, more: number): void {
@@ -143,8 +156,9 @@ export class ResourceRewriter {
   }
 
   /** Writes the chunk anew, `length` bytes: what lies between the patches is copied in one piece. */
-  #assemble(chunk: Uint8Array, length: number): Uint8Array {
-    const output = Buffer.allocUnsafe(length) // Small ones share a pool.
+  #assemble(chunk: Uint8Array, length: number, pooled: boolean): Uint8Array {
+    // Small ones that are not given back share Node's own pool.
+    const output = pooled ? takePayload(length).subarray(0, length) : Buffer.allocUnsafe(length)
     const patches = this.#patches
     let copied = 0
     let at = 0

@@ -105,6 +105,11 @@ class Shell implements Consumer, Component {
     await this.#exporter.start?.()
   }
 
+  /** A queue keeps what it took; without one the exporter answers for itself. */
+  get releases(): boolean {
+    return this.#admission === undefined && this.#exporter.releases === true
+  }
+
   async consume(batch: Batch): Promise<void> {
     const queue = this.#sending.queue
     if (batch.itemCount === 0) return

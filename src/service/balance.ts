@@ -35,6 +35,7 @@ export function balance(next: Consumer, stage: string, environment: Environment)
       return target.send(stage, batch, ownsItsBuffers(batch))
     },
     refusal: () => next.refusal?.(),
+    releases: next.releases === true, // What goes to another shard is copied, or changes its owner for good.
   }
 }
 

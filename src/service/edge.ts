@@ -55,6 +55,10 @@ export class ReceiverEdge implements Consumer {
     return this.#next.refusal?.()
   }
 
+  get releases() {
+    return this.#next.releases === true
+  }
+
   /** Resolves when nothing is under way, or at the deadline. */
   idle(deadline: AbortSignal): Promise<void> {
     if (this.#underWay === 0 || deadline.aborted) return Promise.resolve()
@@ -107,6 +111,7 @@ export function processorEdges(meter: Meter, processor: string, signal: Signal) 
           return next.consume(batch)
         },
         ...(refusal && { refusal }),
+        releases: next.releases === true,
       }
     },
     behind(next: Consumer): Consumer {
@@ -115,6 +120,7 @@ export function processorEdges(meter: Meter, processor: string, signal: Signal) 
           outgoing.add(batch.itemCount)
           return next.consume(batch)
         },
+        releases: next.releases === true,
       }
     },
   }

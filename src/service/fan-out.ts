@@ -23,6 +23,7 @@ export function fanOut(branches: readonly Branch[]): Consumer {
       const errors = results.filter((result) => result.status === 'rejected').map((result) => result.reason)
       if (errors.length > 0) throw joinErrors(errors)
     },
+    releases: branches.every((branch) => branch.mutatesData || branch.consumer.releases === true),
     refusal() {
       let refusal: RefusedError | undefined
       for (const branch of branches) refusal ??= branch.consumer.refusal?.()

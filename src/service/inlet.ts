@@ -24,6 +24,10 @@ export class Inlet implements Consumer {
   refusal() {
     return this.#edge.refusal()
   }
+
+  get releases() {
+    return this.#edge.releases
+  }
 }
 
 /** A receiver of one graph: the component, perhaps taken over from the graph before, and this graph's edges behind it. */

@@ -6,6 +6,7 @@
  */
 import type { Affinity, Consumer } from '../component/define.ts'
 import type { Batch } from '../otlp/batch.ts'
+import { givePayload } from '../otlp/payload-pool.ts'
 import type { Link } from './link.ts'
 import { Partitioner } from './partition.ts'
 
@@ -20,12 +21,16 @@ export function handOver(
   const shards = links.length
   if (affinity === 'process') {
     const owner = links[0]
-    return owner === undefined ? next : { consume: (batch) => owner.send(stage, batch, false) }
+    return owner === undefined
+      ? next
+      : { releases: true, consume: (batch) => owner.send(stage, batch, false) }
   }
   const partitioner = new Partitioner(shards, affinity)
+  const releases = next.releases === true
   return {
+    releases,
     async consume(batch) {
-      const { parts, whole } = divide(partitioner, batch, shards)
+      const { parts, whole } = divide(partitioner, batch, shards, releases ? shard : -1)
       const taken: Promise<void>[] = []
       for (let target = 0; target < shards; target++) {
         const part = parts[target]
@@ -36,7 +41,11 @@ export function handOver(
           target === shard || link === undefined ? next.consume(part) : link.send(stage, part, !whole),
         )
       }
-      await settleAll(taken)
+      try {
+        await settleAll(taken)
+      } finally {
+        if (releases) giveBack(parts[shard], batch)
+      }
     },
   }
 }
@@ -47,13 +56,13 @@ interface Divided {
   readonly whole: boolean
 }
 
-function divide(partitioner: Partitioner, batch: Batch, shards: number): Divided {
+function divide(partitioner: Partitioner, batch: Batch, shards: number, pooled: number): Divided {
   const chunks: Uint8Array[][] = []
   const items = new Int32Array(shards)
   for (let shard = 0; shard < shards; shard++) chunks.push([])
   let whole = false
   for (const chunk of batch.chunks) {
-    const part = partitioner.divide(chunk)
+    const part = partitioner.divide(chunk, pooled)
     for (let shard = 0; shard < shards; shard++) {
       const bytes = part.chunks[shard]
       if (bytes === undefined) continue
@@ -65,6 +74,12 @@ function divide(partitioner: Partitioner, batch: Batch, shards: number): Divided
   }
   const parts = chunks.map((list, shard) => (list.length === 0 ? undefined : batch.with(list, items[shard])))
   return { parts, whole }
+}
+
+/** The chunks of this shard's part that were made for it. */
+function giveBack(part: Batch | undefined, batch: Batch): void {
+  if (part === undefined) return
+  for (const chunk of part.chunks) if (!batch.chunks.includes(chunk)) givePayload(chunk)
 }
 
 /** Waits for all, then throws the first failure: no part is left unobserved. */

@@ -5,6 +5,7 @@
  * copied as bytes. A chunk whose items all belong to one shard is passed on as it is, without a copy.
  */
 import type { Affinity } from '../component/define.ts'
+import { takePayload } from '../otlp/payload-pool.ts'
 import { ChunkWalker } from '../otlp/walk.ts'
 import { FieldCursor, LEN, rangeEquals, WireWriter } from '../otlp/wire.ts'
 
@@ -29,11 +30,12 @@ export class Partitioner {
     this.#affinity = affinity
   }
 
-  divide(chunk: Uint8Array): Part {
-    return this.#affinity === 'trace' ? this.#byTrace(chunk) : this.#bySeries(chunk)
+  /** `pooled` is the shard whose part the caller gives back to the payload pool; -1 for none. */
+  divide(chunk: Uint8Array, pooled = -1): Part {
+    return this.#affinity === 'trace' ? this.#byTrace(chunk, pooled) : this.#bySeries(chunk)
   }
 
-  #byTrace(chunk: Uint8Array): Part {
+  #byTrace(chunk: Uint8Array, pooled: number): Part {
     const shards = this.#shards
     const items = new Int32Array(shards)
     const only = this.#onlyShard(chunk, items)
@@ -44,7 +46,9 @@ export class Partitioner {
     }
     const writers: WireWriter[] = []
     const room = Math.ceil(chunk.length / shards) + (chunk.length >>> 3) + 512
-    for (let shard = 0; shard < shards; shard++) writers.push(new WireWriter(room))
+    for (let shard = 0; shard < shards; shard++) {
+      writers.push(shard === pooled ? new WireWriter(room, takePayload(room)) : new WireWriter(room))
+    }
     // Per shard: 0 = no header open, 1 = resource open, 2 = resource and scope open.
     const open = new Uint8Array(shards)
     const walker = this.#walker.reset(chunk)

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { registry } from '../../src/components.ts'
 import { RefusedError, WeirError } from '../../src/errors.ts'
-import type { Batch, Signal } from '../../src/otlp/batch.ts'
+import { Batch, type Signal } from '../../src/otlp/batch.ts'
 import { createExporter, createProcessor, createReceiver } from '../support/create-test.ts'
 import { logs, metrics, traces } from '../support/otlp.ts'
 
@@ -87,6 +87,29 @@ describe.each(registry.processors.map((definition) => [definition.type, definiti
           ([name, value]) => /drop|fail|lost/.test(name) && value > 0,
         )
         expect((await told) || counted).toBe(true)
+      })
+    }
+    for (const signal of definition.signals) {
+      test(`${signal}: where it says that it releases the bytes, it does`, async () => {
+        const run = async (scribble: boolean) => {
+          const seen: string[] = []
+          const next = {
+            releases: true,
+            consume: async (batch: Batch) => void seen.push(Buffer.from(batch.bytes()).toString('hex')),
+          }
+          const made = createProcessor(definition, config, { signal, next })
+          await made.start()
+          const chunks = copy(SAMPLES[signal]())
+          await made.consume(new Batch(signal, chunks))
+          const released = made.processor.releases === true
+          if (scribble && released) for (const chunk of chunks) chunk.fill(0xff)
+          for (let second = 0; second < 5; second++) await made.clock.advance(1000)
+          await made.processor.shutdown?.(soon())
+          return seen
+        }
+        const untouched = await run(false)
+        expect(untouched.length).toBeGreaterThan(0)
+        expect(await run(true)).toEqual(untouched)
       })
     }
     test('a key that does not exist is refused', () => {

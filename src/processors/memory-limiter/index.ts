@@ -56,6 +56,7 @@ export default defineProcessor({
     const refused = telemetry[REFUSED[signal]]
     let started = false
     return {
+      releases: next.releases === true,
       async start() {
         started = true
         watch.start()

@@ -31,6 +31,7 @@ export default defineProcessor({
     const engine = new Engine(id, config, host, logger, telemetry, next)
     return {
       consume: (batch) => engine.consume(batch),
+      releases: true, // Spans and headers are copied into the store.
       start: async () => engine.start(),
       shutdown: (deadline) => engine.shutdown(deadline),
     }

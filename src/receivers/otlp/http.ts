@@ -17,6 +17,7 @@ import { encodeRpcStatus, rpcStatusJson } from '../../net/rpc-status.ts'
 import { createServerTls, type ServerTls } from '../../net/tls-server.ts'
 import { NO_METADATA, type RequestContext, type Signal } from '../../otlp/batch.ts'
 import { decodeJson } from '../../otlp/json-decode.ts'
+import { givePayload } from '../../otlp/payload-pool.ts'
 import { bodyLimitBytes, type HttpConfig } from './config.ts'
 import { authenticate, findAuthenticator, Intake, type ServerSettings } from './intake.ts'
 import { encodePartial, OK_JSON, OK_PROTOBUF, partialJson } from './response.ts'
@@ -140,6 +141,7 @@ export class OtlpHttp {
     const { request } = exchange
     let seenByPipeline = false
     let heldBytes = 0
+    let borrowed: Uint8Array | undefined
     try {
       const context = this.#authenticator
         ? await this.#authenticated(exchange, this.#authenticator)
@@ -147,7 +149,10 @@ export class OtlpHttp {
       const refused = route.next.refusal?.()
       if (refused !== undefined) throw refused
       const encoding = this.#encodingOf(request)
-      const body = await readBody(exchange, this.#limitBytes, intake.inFlight)
+      // What is decoded is not needed afterwards; what goes on as it is, only if the pipeline lets go of it.
+      const pooled = encoding !== undefined || format === JSON_TYPE || route.next.releases === true
+      const body = await readBody(exchange, this.#limitBytes, intake.inFlight, pooled)
+      if (pooled) borrowed = body
       heldBytes = body.length
       if (body.length === 0) return succeed(exchange, format)
       let message: Uint8Array = body
@@ -169,6 +174,7 @@ export class OtlpHttp {
       else this.#refuse(exchange, format, error, seenByPipeline)
     } finally {
       if (heldBytes > 0) intake.inFlight.give(heldBytes)
+      if (borrowed !== undefined) givePayload(borrowed)
     }
   }
 

@@ -1,0 +1,45 @@
+import { expect, test } from 'vitest'
+import { givePayload, POOL_LIMIT_BYTES, takePayload } from './payload-pool.ts'
+
+test('a buffer that was given back is used again, for any size of its class', () => {
+  const first = takePayload(36_000)
+  expect(first.length).toBeGreaterThanOrEqual(36_000)
+  givePayload(first.subarray(5, 100))
+  expect(takePayload(40_000).buffer).toBe(first.buffer)
+})
+
+test('a buffer is taken back once, and only if it came from here', () => {
+  const first = takePayload(20_000)
+  givePayload(first)
+  givePayload(first)
+  const second = takePayload(20_000)
+  const third = takePayload(20_000)
+  expect(second.buffer).not.toBe(third.buffer)
+  const foreign = Buffer.allocUnsafeSlow(32_768)
+  givePayload(foreign)
+  expect(takePayload(32_768).buffer).not.toBe(foreign.buffer)
+})
+
+test('a buffer that moved to another thread is not taken back', () => {
+  const buffer = takePayload(100_000)
+  structuredClone(buffer, { transfer: [buffer.buffer as ArrayBuffer] })
+  givePayload(buffer)
+  expect(takePayload(100_000).length).toBeGreaterThanOrEqual(100_000)
+})
+
+test('sizes from 1 byte to beyond the largest class are served', () => {
+  for (const size of [1, 2047, 2048, 4096, 4097, 1 << 22, (1 << 22) + 1]) {
+    expect(takePayload(size).length).toBeGreaterThanOrEqual(size)
+  }
+})
+
+test('no more than the limit is kept', () => {
+  const size = 1 << 22
+  const taken = Array.from({ length: POOL_LIMIT_BYTES / size + 3 }, () => takePayload(size))
+  for (const buffer of taken) givePayload(buffer)
+  const buffers = new Set(taken.map((buffer) => buffer.buffer))
+  let again = 0
+  for (let index = 0; index < taken.length; index++) if (buffers.has(takePayload(size).buffer)) again++
+  expect(again).toBeLessThanOrEqual(POOL_LIMIT_BYTES / size)
+  expect(again).toBeGreaterThan(0)
+})

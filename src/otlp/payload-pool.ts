@@ -1,0 +1,46 @@
+/**
+ * Buffers for payload that nobody refers to once its request is answered.
+ *
+ * Payload lies outside the heap, and letting the garbage collector find out that 36 KB of it are free costs several times what
+ * using them does (docs/architecture.md, "Memory"). A stage that knows that everything behind it lets go of the bytes when consume() has
+ * settled (`Consumer.releases`) takes buffers here and gives them back. Who cannot know it allocates as usual.
+ *
+ * One pool per thread, bounded; buffers are given out by size class, at most twice as large as asked for.
+ */
+
+const SMALLEST_BITS = 12 // 4 KiB; smaller buffers cost the collector nothing to speak of.
+const LARGEST_BITS = 22 // 4 MiB
+/** What the pool keeps for later, in all classes together. */
+export const POOL_LIMIT_BYTES = 16 * 1024 * 1024
+
+const free: Buffer[][] = []
+for (let bits = SMALLEST_BITS; bits <= LARGEST_BITS; bits++) free.push([])
+/** Buffers that are out: only these are taken back. */
+const lent = new WeakSet<ArrayBufferLike>()
+let keptBytes = 0
+
+function classOf(sizeBytes: number): number {
+  return Math.max(0, 32 - Math.clz32(sizeBytes - 1) - SMALLEST_BITS)
+}
+
+/** A buffer of at least `sizeBytes`, with whatever was in it before. */
+export function takePayload(sizeBytes: number): Buffer {
+  const index = classOf(sizeBytes)
+  const list = free[index]
+  if (list === undefined || sizeBytes < 1 << (SMALLEST_BITS - 1)) return Buffer.allocUnsafeSlow(sizeBytes)
+  let buffer = list.pop()
+  if (buffer === undefined) buffer = Buffer.allocUnsafeSlow(1 << (index + SMALLEST_BITS))
+  else keptBytes -= buffer.length
+  lent.add(buffer.buffer)
+  return buffer
+}
+
+/** Takes back what `view` is a view of, if it came from here. Nobody may use any view of it from now on. */
+export function givePayload(view: Uint8Array): void {
+  const { buffer } = view
+  // A buffer that went to another thread is empty here.
+  if (buffer.byteLength === 0 || !lent.delete(buffer)) return
+  if (keptBytes + buffer.byteLength > POOL_LIMIT_BYTES) return
+  keptBytes += buffer.byteLength
+  free[classOf(buffer.byteLength)]?.push(Buffer.from(buffer))
+}
