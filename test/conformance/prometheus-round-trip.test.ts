@@ -1,4 +1,6 @@
-/** Scraped text through the receiver and out of the pull exporter again: the same series with the same values. */
+/**
+ * Scraped text through the receiver and out of the pull exporter again: the same series with the same values.
+ */
 import { expect, test } from 'vitest'
 import prometheusExporter from '../../src/exporters/prometheus/index.ts'
 import prometheusReceiver from '../../src/receivers/prometheus/index.ts'

@@ -1,4 +1,7 @@
-/** Resources, scopes, families and groups of one target: finds the group that a set of labels belongs to, or makes it. */
+/**
+ * Resources, scopes, families and groups of one target: finds the group that a set of labels belongs to, or
+ * makes it.
+ */
 import { writeAttribute } from '../../otlp/attributes.ts'
 import { HISTOGRAM_DATA_POINT, NUMBER_DATA_POINT, SUMMARY_DATA_POINT } from '../../otlp/fields.ts'
 import { WireWriter } from '../../otlp/wire.ts'

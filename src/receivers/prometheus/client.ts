@@ -1,9 +1,10 @@
 /**
- * The HTTP client of one scrape config: GET requests on kept connections, with its credentials, certificates and proxy.
+ * The HTTP client of one scrape config: GET requests on kept connections, with its credentials, certificates
+ * and proxy.
  *
- * What a target sends is bounded: headers by the parser, the body by `body_size_limit`, on the wire and unpacked, and by
- * MAX_BODY_BYTES where that is not set. Only gzip is asked for and decoded. A redirect takes the credentials along only on
- * the same origin.
+ * What a target sends is bounded: headers by the parser, the body by `body_size_limit`, on the wire and
+ * unpacked, and by MAX_BODY_BYTES where that is not set. Only gzip is asked for and decoded. A redirect takes
+ * the credentials along only on the same origin.
  */
 import { readFile } from 'node:fs/promises'
 import { Agent, buildConnector, type Dispatcher, EnvHttpProxyAgent } from 'undici'
@@ -18,6 +19,11 @@ export const MAX_BODY_BYTES = 256 * 1024 * 1024
 const MAX_REDIRECTS = 10
 const MAX_SECRET_FILE_BYTES = 64 * 1024
 const CONNECT_TIMEOUT_MS = 60_000 // The scrape timeout ends earlier what hangs.
+
+/** Longer than most intervals, so that a connection serves many scrapes. */
+const KEEP_ALIVE_MS = 300_000
+/** What a kept connection fails with when the target closed it just now: then a new one is tried, once. */
+const CLOSED = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
 
 const MEDIA: Readonly<Record<Protocol, string>> = {
   PrometheusProto: '',
@@ -62,7 +68,15 @@ export class ScrapeClient {
     this.#settings = settings
     const { job } = settings
     this.#tls = new ClientTls(job.tls_config)
-    const options = { connections: null, pipelining: 1, allowH2: false, headersTimeout: 0, bodyTimeout: 0 }
+    const options = {
+      connections: null,
+      pipelining: 1,
+      allowH2: false,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+    }
     if (job.proxy_url !== '' || job.proxy_from_environment) {
       const proxy =
         job.proxy_url === ''
@@ -117,11 +131,19 @@ export class ScrapeClient {
     for (const name of Object.keys(this.#settings.job.http_headers ?? {})) delete headers[name.toLowerCase()]
   }
 
-  async #request(url: URL, headers: Record<string, string | string[]>, signal: AbortSignal) {
+  async #request(
+    url: URL,
+    headers: Record<string, string | string[]>,
+    signal: AbortSignal,
+    again = false,
+  ): Promise<Dispatcher.ResponseData> {
+    const path = url.pathname + url.search
+    const options = { origin: url.origin, path, method: 'GET', headers, signal } as const
     try {
-      const path = url.pathname + url.search
-      return await this.#agent.request({ origin: url.origin, path, method: 'GET', headers, signal })
+      return await this.#agent.request(options)
     } catch (error) {
+      if (!again && error instanceof Error && 'code' in error && CLOSED.has(String(error.code)))
+        return this.#request(url, headers, signal, true)
       throw connectionError(error)
     }
   }

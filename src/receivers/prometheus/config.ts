@@ -1,4 +1,7 @@
-/** The configuration of the `prometheus` receiver: Prometheus' own YAML under `config`, beside it what the collector adds. */
+/**
+ * The configuration of the `prometheus` receiver: Prometheus' own YAML under `config`, beside it what the
+ * collector adds.
+ */
 import { z } from 'zod'
 import { duration, harmless, refused } from '../../config/fields.ts'
 import { addressProblem } from './address.ts'
@@ -76,11 +79,10 @@ type Issue = (path: readonly (string | number)[], message: string) => void
 
 function checkJob(job: ScrapeConfig, global: GlobalConfig, issue: Issue): void {
   const { intervalMs, timeoutMs } = timing(job, global)
-  if (timeoutMs > intervalMs)
-    issue(
-      job.scrape_timeout === undefined ? [] : ['scrape_timeout'],
-      `scrape_timeout ${formatPrometheusDuration(timeoutMs)} is greater than scrape_interval ${formatPrometheusDuration(intervalMs)}`,
-    )
+  if (timeoutMs > intervalMs) {
+    const [timeout, interval] = [timeoutMs, intervalMs].map(formatPrometheusDuration)
+    issue(['scrape_timeout'], `scrape_timeout ${timeout} is greater than scrape_interval ${interval}`)
+  }
   checkHttp(job, issue)
   if (writesAddress(job)) return
   for (const [group, { targets }] of (job.static_configs ?? []).entries())

@@ -1,8 +1,10 @@
 /**
- * A scrape as OTLP: one ResourceMetrics for each job and instance, which is one for each target unless labels are honored.
+ * A scrape as OTLP: one ResourceMetrics for each job and instance, which is one for each target unless labels
+ * are honored.
  *
- * A group that was not in this scrape but tracked in the one before goes out once more, as a point without a recorded value,
- * and is forgotten. Nothing is made per data point: groups are written into one buffer field by field.
+ * A group that was not in this scrape but tracked in the one before goes out once more, as a point without a
+ * recorded value, and is forgotten. Nothing is made per data point: groups are written into one buffer field
+ * by field.
  */
 import {
   EXPORT_METRICS_SERVICE_REQUEST,
@@ -79,7 +81,8 @@ export class ScrapeEncoder {
     return { bytes: writer.finish(), points: this.#points }
   }
 
-  // message Metric { ...; oneof data { Gauge gauge = 5; Sum sum = 7; Histogram histogram = 9; Summary summary = 11; } }
+  // message Metric { ...; oneof data { Gauge gauge = 5; Sum sum = 7; Histogram histogram = 9; Summary summary
+  // = 11; } }
   #family(family: Family): void {
     const { scrape } = this.#state
     const writer = this.#writer
@@ -121,7 +124,8 @@ export class ScrapeEncoder {
     else writer.fixed64Field(NUMBER_DATA_POINT.timeUnixNano, BigInt(Math.max(0, ms)) * 1_000_000n)
   }
 
-  // message NumberDataPoint { fixed64 start = 2, time = 3; double as_double = 4; exemplars = 5; attributes = 7; flags = 8; }
+  // message NumberDataPoint { fixed64 start = 2, time = 3; double as_double = 4; exemplars = 5; attributes =
+  // 7; flags = 8; }
   #number(group: Group, stale: boolean, isSum: boolean): void {
     const writer = this.#writer.begin(SUM.dataPoints, 64)
     this.#points++
@@ -134,8 +138,8 @@ export class ScrapeEncoder {
     writer.raw(group.attributes).end()
   }
 
-  // message HistogramDataPoint { start = 2; time = 3; fixed64 count = 4; double sum = 5; repeated fixed64 bucket_counts = 6;
-  //   repeated double explicit_bounds = 7; exemplars = 8; attributes = 9; flags = 10; ... }
+  // message HistogramDataPoint { start = 2; time = 3; fixed64 count = 4; double sum = 5; repeated fixed64
+  // bucket_counts = 6; repeated double explicit_bounds = 7; exemplars = 8; attributes = 9; flags = 10; ... }
   #histogram(group: Group, stale: boolean): void {
     const writer = this.#writer.begin(HISTOGRAM.dataPoints, 256)
     this.#points++
@@ -167,8 +171,8 @@ export class ScrapeEncoder {
     writer.raw(group.attributes).end()
   }
 
-  // message SummaryDataPoint { start = 2; time = 3; fixed64 count = 4; double sum = 5; quantile_values = 6; attributes = 7;
-  //   flags = 8; }
+  // message SummaryDataPoint { start = 2; time = 3; fixed64 count = 4; double sum = 5; quantile_values = 6;
+  // attributes = 7; flags = 8; }
   #summary(group: Group, stale: boolean): void {
     const writer = this.#writer.begin(SUMMARY.dataPoints, 128)
     this.#points++

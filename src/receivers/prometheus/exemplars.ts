@@ -46,8 +46,8 @@ export class Exemplars {
     }
   }
 
-  // message Exemplar { fixed64 time_unix_nano = 2; double as_double = 3; bytes span_id = 4; bytes trace_id = 5;
-  //   repeated KeyValue filtered_attributes = 7; ... }
+  // message Exemplar { fixed64 time_unix_nano = 2; double as_double = 3; bytes span_id = 4; bytes trace_id =
+  // 5; repeated KeyValue filtered_attributes = 7; ... }
   #encode(input: Exposition, timeMs: number): void {
     const writer = this.#writer
     const labels = this.#labels
@@ -71,7 +71,10 @@ function isHex(text: string, bytes: number): boolean {
   return text.length <= bytes * 2 && text.length % 2 === 0 && /^[0-9a-f]+$/i.test(text)
 }
 
-/** Seconds with a fraction as 64-bit nanoseconds, to the millisecond as Prometheus has it; 0 for what is no time. */
+/**
+ * Seconds with a fraction as 64-bit nanoseconds, to the millisecond as Prometheus has it; 0 for what is no
+ * time.
+ */
 export function nanosOf(seconds: number): bigint {
   if (!(seconds > 0) || seconds > 1e10) return 0n
   return BigInt(Math.round(seconds * 1000)) * 1_000_000n

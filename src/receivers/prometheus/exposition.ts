@@ -1,9 +1,10 @@
 /**
  * The text formats, line by line: Prometheus text 0.0.4 and 1.0.0, OpenMetrics 0.0.1 and 1.0.0.
  *
- * One pass over bytes that the caller owns; a line is described by offsets and makes no object. The bytes that name a series
- * (`http_requests_total{code="200"}`) are its key: whoever knows them from the last scrape passes them as `expected`, and then
- * they are compared and not parsed. What is not of the format is an InvalidError with its line, and the scrape has failed.
+ * One pass over bytes that the caller owns; a line is described by offsets and makes no object. The bytes
+ * that name a series (`http_requests_total{code="200"}`) are its key: whoever knows them from the last scrape
+ * passes them as `expected`, and then they are compared and not parsed. What is not of the format is an
+ * InvalidError with its line, and the scrape has failed.
  */
 import { InvalidError } from '../../errors.ts'
 import { parseInteger, parseNumber } from './number.ts'
@@ -70,7 +71,10 @@ export class Exposition {
     this.#end = bytes.length
   }
 
-  /** Moves to the next line that says something. `expected`: what a series may be called that is likely to come. */
+  /**
+   * Moves to the next line that says something. `expected`: what a series may be called that is likely to
+   * come.
+   */
   next(expected?: Uint8Array): LineKind {
     const { bytes } = this
     while (this.#at < this.#end) {
@@ -241,7 +245,9 @@ export class Exposition {
     return at
   }
 
-  /** From `{` to behind `}`. `named`: a quoted name without a value may stand there as the name of the metric. */
+  /**
+   * From `{` to behind `}`. `named`: a quoted name without a value may stand there as the name of the metric.
+   */
   #scanLabels(open: number, named: boolean): number {
     const { bytes } = this
     let at = this.#skipBlanks(open + 1)

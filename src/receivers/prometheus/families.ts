@@ -1,6 +1,7 @@
 /**
- * What one target exposes, sorted as OTLP has it: resources, scopes, metrics (families), data points (groups of series).
- * Kept from scrape to scrape, since a target mostly exposes the same; only new series touch strings and maps.
+ * What one target exposes, sorted as OTLP has it: resources, scopes, metrics (families), data points (groups
+ * of series). Kept from scrape to scrape, since a target mostly exposes the same; only new series touch
+ * strings and maps.
  */
 
 import { writeAttribute } from '../../otlp/attributes.ts'
@@ -45,7 +46,10 @@ export const REPORT_METADATA: ReadonlyMap<string, Metadata> = new Map(
 /** The parts of a histogram or summary, and what OpenMetrics appends to names. */
 const SUFFIXES = ['_bucket', '_count', '_sum', '_total', '_info', '_created', '_gcount', '_gsum']
 
-/** More entries than this for each series are forgotten: a target that makes up names does not fill the memory. */
+/**
+ * More entries than this for each series are forgotten: a target that makes up names does not fill the
+ * memory.
+ */
 const SPARE_ENTRIES = 10_000
 
 /** What the comments of a target say, by name; a change raises `epoch`, so that series are sorted anew. */
@@ -140,7 +144,10 @@ export class Group {
   hasCount = false
   hasSum = false
   createdSeconds = Number.NaN
-  /** Bounds of buckets with their cumulated counts, or quantiles with their values; the first `parts` are of this scrape. */
+  /**
+   * Bounds of buckets with their cumulated counts, or quantiles with their values; the first `parts` are of
+   * this scrape.
+   */
   readonly bounds: number[] = []
   readonly counts: number[] = []
   parts = 0
@@ -229,7 +236,8 @@ export class Family {
     this.kind = kind
     this.monotonic = metadata.type === 'counter'
     const shown = trimSuffixes ? trimmed(name, metadata) : name
-    // message Metric { string name = 1; string description = 2; string unit = 3; repeated KeyValue metadata = 12; ... }
+    // message Metric { string name = 1; string description = 2; string unit = 3; repeated KeyValue metadata =
+    // 12; ... }
     const writer = new WireWriter(128).string(METRIC.name, shown)
     if (metadata.help !== '') writer.string(METRIC.description, metadata.help)
     if (metadata.unit !== '') writer.string(METRIC.unit, ucumUnit(metadata.unit))

@@ -1,6 +1,7 @@
 /**
- * Targets from files, JSON or YAML, as `file_sd_configs` has them. The files are read again at the interval and when their
- * folder says that something changed. A file that cannot be read or is wrong keeps the targets it had.
+ * Targets from files, JSON or YAML, as `file_sd_configs` has them. The files are read again at the interval
+ * and when their folder says that something changed. A file that cannot be read or is wrong keeps the targets
+ * it had.
  */
 import { type FSWatcher, watch } from 'node:fs'
 import { readdir, readFile, stat } from 'node:fs/promises'

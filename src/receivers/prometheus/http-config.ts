@@ -1,4 +1,7 @@
-/** The HTTP client fields of a scrape config, under Prometheus' own names, which are not those of the collector. */
+/**
+ * The HTTP client fields of a scrape config, under Prometheus' own names, which are not those of the
+ * collector.
+ */
 import { z } from 'zod'
 import { harmless, refused, Secret, secret } from '../../config/fields.ts'
 import { type ClientTlsConfig, clientTlsFields } from '../../net/tls.ts'

@@ -104,8 +104,13 @@ test('a scrape asks as Prometheus does and goes out in one call', async () => {
     method: 'GET',
     url: '/metrics?x=1&x=2',
     headers: {
-      accept:
-        'application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2',
+      accept: [
+        'application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6',
+        'application/openmetrics-text;version=0.0.1;q=0.5',
+        'text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4',
+        'text/plain;version=0.0.4;q=0.3',
+        '*/*;q=0.2',
+      ].join(','),
       'accept-encoding': 'gzip',
       'x-prometheus-scrape-timeout-seconds': '1',
     },
@@ -253,6 +258,17 @@ test('what the pipeline refuses is reported until it takes data again', async ()
   made.sink.fail = undefined
   await made.scrape()
   expect(made.host.statuses.map(({ status }) => status)).toEqual(['recoverable_error', 'ok'])
+})
+
+test('a connection is kept, and replaced when the target closed it', async () => {
+  await using made = await setUp()
+  for (let round = 0; round < 3; round++) expect(await made.scrape()).toEqual(['a 1', 'up 1'])
+  expect(made.backend.connections).toBe(1)
+  made.backend.script.push((_, response) => void response.destroy())
+  expect(await made.scrape()).toEqual(['a 1', 'up 1'])
+  expect(made.backend.connections).toBe(2)
+  for (let round = 0; round < 2; round++) made.backend.script.push((_, response) => void response.destroy())
+  expect(await made.scrape()).toEqual(['a stale', 'up 0'])
 })
 
 test('credentials come from the config and from files, and headers of its own go along', async () => {

@@ -9,8 +9,8 @@
  *               scrape_interval: 15s
  *               static_configs: [{ targets: ['localhost:9100'] }]
  *
- * Each target is scraped by one shard, one scrape at a time, and each scrape goes out in one call with `up` and its like; see
- * docs/prometheus-receiver.md for what becomes of types, labels and resources.
+ * Each target is scraped by one shard, one scrape at a time, and each scrape goes out in one call with `up`
+ * and its like; see docs/prometheus-receiver.md for what becomes of types, labels and resources.
  */
 import type { Consumer } from '../../component/define.ts'
 import { defineReceiver } from '../../component/define.ts'

@@ -1,4 +1,6 @@
-/** One scrape config at work: what discovery finds, made into targets, of which this shard scrapes its share. */
+/**
+ * One scrape config at work: what discovery finds, made into targets, of which this shard scrapes its share.
+ */
 
 import type { Host } from '../../component/host.ts'
 import type { Logger } from '../../component/logger.ts'

@@ -1,6 +1,7 @@
 /**
- * Numbers of the text formats, straight from bytes. Usual values (up to 15 digits) make no string: whole number and power of ten
- * are both exact there, so one multiplication or division rounds correctly. The rest goes through Number().
+ * Numbers of the text formats, straight from bytes. Usual values (up to 15 digits) make no string: whole
+ * number and power of ten are both exact there, so one multiplication or division rounds correctly. The rest
+ * goes through Number().
  */
 const POWERS_OF_TEN = Array.from({ length: 23 }, (_, exponent) => 10 ** exponent)
 const DECIMAL = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/

@@ -1,8 +1,9 @@
 /**
- * Relabelling, of targets and of samples: every action of Prometheus, on a map of labels that is changed in place.
+ * Relabelling, of targets and of samples: every action of Prometheus, on a map of labels that is changed in
+ * place.
  *
- * Patterns are RE2 and match the whole text, a dot also matching a line break, so that the time is linear in the text. It runs
- * once per target or new series, never per sample of a known series.
+ * Patterns are RE2 and match the whole text, a dot also matching a line break, so that the time is linear in
+ * the text. It runs once per target or new series, never per sample of a known series.
  */
 import { createHash } from 'node:crypto'
 import { RE2JS } from 're2js'
@@ -153,7 +154,10 @@ function expand(template: string, groups: ReadonlyMap<string, string>): string {
   })
 }
 
-/** The last 8 bytes of the MD5, big-endian: shards of a fleet have to agree with Prometheus on who scrapes what. */
+/**
+ * The last 8 bytes of the MD5, big-endian: shards of a fleet have to agree with Prometheus on who scrapes
+ * what.
+ */
 function hashModulo(value: string, modulus: number): string {
   const sum = createHash('md5').update(value).digest().readBigUInt64BE(8)
   return String(sum % BigInt(modulus))

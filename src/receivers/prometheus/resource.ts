@@ -1,4 +1,7 @@
-/** The resource and the scopes of a target in OTLP: attributes from its labels, from target_info and from otel_scope_info. */
+/**
+ * The resource and the scopes of a target in OTLP: attributes from its labels, from target_info and from
+ * otel_scope_info.
+ */
 import { isIP } from 'node:net'
 import { writeAttribute } from '../../otlp/attributes.ts'
 import { INSTRUMENTATION_SCOPE, RESOURCE, RESOURCE_METRICS, SCOPE_METRICS } from '../../otlp/fields.ts'
@@ -162,7 +165,9 @@ export class Resource {
     this.#scopeInfo = []
   }
 
-  /** Writes the resource of ResourceMetrics. It is encoded anew only when target_info came from other series. */
+  /**
+   * Writes the resource of ResourceMetrics. It is encoded anew only when target_info came from other series.
+   */
   write(writer: WireWriter, scrape: number): void {
     this.#open(scrape)
     const infos = this.#targetInfo

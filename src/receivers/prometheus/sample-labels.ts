@@ -1,4 +1,6 @@
-/** What happens to the labels of a sample before it is sorted in: labels of the target, relabelling, limits. */
+/**
+ * What happens to the labels of a sample before it is sorted in: labels of the target, relabelling, limits.
+ */
 import { InvalidError, TooLargeError } from '../../errors.ts'
 import type { Labels, Relabel } from './relabel.ts'
 import { NAME_LABEL } from './series-labels.ts'
@@ -28,7 +30,10 @@ export interface ScrapeOptions {
 const LEGACY_NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/
 const LEGACY_LABEL = /^[a-zA-Z_][a-zA-Z0-9_]*$/
 
-/** Adds the labels of the target and relabels; false = the sample is dropped. Throws InvalidError for a name that is not legacy. */
+/**
+ * Adds the labels of the target and relabels; false = the sample is dropped. Throws InvalidError for a name
+ * that is not legacy.
+ */
 export function relabelSample(labels: Labels, options: ScrapeOptions): boolean {
   const { labels: own, honorLabels, relabel, legacyNames } = options
   for (const [name, value] of own) {
@@ -60,13 +65,14 @@ export function checkLimits(labels: Labels, limits: ScrapeLimits): void {
     throw new TooLargeError(`label_limit exceeded (${about()}, ${labels.size} labels, limit ${labelLimit})`)
   if (labelNameLengthLimit <= 0 && labelValueLengthLimit <= 0) return
   for (const [name, value] of labels) {
+    const label = `label ${name.slice(0, 50)}`
     if (labelNameLengthLimit > 0 && Buffer.byteLength(name) > labelNameLengthLimit)
       throw new TooLargeError(
-        `label_name_length_limit exceeded (${about()}, label ${name.slice(0, 50)}, limit ${labelNameLengthLimit})`,
+        `label_name_length_limit exceeded (${about()}, ${label}, limit ${labelNameLengthLimit})`,
       )
     if (labelValueLengthLimit > 0 && Buffer.byteLength(value) > labelValueLengthLimit)
       throw new TooLargeError(
-        `label_value_length_limit exceeded (${about()}, label ${name.slice(0, 50)}, limit ${labelValueLengthLimit})`,
+        `label_value_length_limit exceeded (${about()}, ${label}, limit ${labelValueLengthLimit})`,
       )
   }
 }

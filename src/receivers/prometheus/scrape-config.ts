@@ -1,4 +1,7 @@
-/** One entry of `scrape_configs`, as Prometheus has it. Every key it knows works, is harmless to ignore, or is refused by name. */
+/**
+ * One entry of `scrape_configs`, as Prometheus has it. Every key it knows works, is harmless to ignore, or is
+ * refused by name.
+ */
 import { z } from 'zod'
 import { harmless, refused } from '../../config/fields.ts'
 import { httpFields } from './http-config.ts'

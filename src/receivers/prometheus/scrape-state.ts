@@ -1,10 +1,11 @@
 /**
- * What one target exposed, from scrape to scrape: series by the bytes that name them, sorted into groups (data points),
- * families (metrics), scopes and resources. A series that was there before costs a comparison of bytes and a few stores
- * into its group; labels are parsed, relabelled and encoded only when a series is new.
+ * What one target exposed, from scrape to scrape: series by the bytes that name them, sorted into groups
+ * (data points), families (metrics), scopes and resources. A series that was there before costs a comparison
+ * of bytes and a few stores into its group; labels are parsed, relabelled and encoded only when a series is
+ * new.
  *
- * A scrape is begin(), add() with the body, any number of report(), then encode() in encode.ts. A body that is refused
- * half-way counts as an empty one: discard() takes back what it brought.
+ * A scrape is begin(), add() with the body, any number of report(), then encode() in encode.ts. A body that
+ * is refused half-way counts as an empty one: discard() takes back what it brought.
  */
 import { TooLargeError } from '../../errors.ts'
 import { rangeEquals } from '../../otlp/wire.ts'
@@ -41,7 +42,10 @@ export class ScrapeState {
   scrape = 0
   /** When it began, on the wall clock. */
   timeMs = 0
-  /** Of the last add(), as far as it came: all samples, those left after relabelling, new series, rejected ones. */
+  /**
+   * Of the last add(), as far as it came: all samples, those left after relabelling, new series, rejected
+   * ones.
+   */
   scraped = 0
   kept = 0
   added = 0
@@ -79,7 +83,10 @@ export class ScrapeState {
     this.exemplars.clear()
   }
 
-  /** Takes a whole body. Throws InvalidError or TooLargeError: the scrape has failed, and discard() is to be called. */
+  /**
+   * Takes a whole body. Throws InvalidError or TooLargeError: the scrape has failed, and discard() is to be
+   * called.
+   */
   add(body: Uint8Array, openMetrics: boolean): void {
     const input = new Exposition(body, openMetrics)
     let last = this.#first
@@ -210,14 +217,15 @@ export class ScrapeState {
   #resolve(series: Series): void {
     const labels = this.#labels
     labels.clear()
-    series.epoch = this.#metadata.epoch
     series.group = series.labels = series.resource = undefined
     const twice = readLabels(series.raw, 0, series.raw.length, labels)
-    if (!relabelSample(labels, this.options)) {
+    const kept = relabelSample(labels, this.options)
+    if (kept) checkLimits(labels, this.options.limits)
+    series.epoch = this.#metadata.epoch
+    if (!kept) {
       series.role = DROPPED
       return
     }
-    checkLimits(labels, this.options.limits)
     for (const [name, value] of this.options.externalLabels) setLabel(labels, name, value)
     const name = labels.get(NAME_LABEL) ?? ''
     if (twice !== undefined) this.#reject(series, `label "${twice}" is there twice`)

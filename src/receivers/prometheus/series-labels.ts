@@ -1,4 +1,7 @@
-/** The labels of one series as a map, from the bytes that name it. Runs once per new series; exposition.ts has checked the form. */
+/**
+ * The labels of one series as a map, from the bytes that name it. Runs once per new series; exposition.ts has
+ * checked the form.
+ */
 import { InvalidError } from '../../errors.ts'
 import type { Labels } from './relabel.ts'
 
@@ -39,8 +42,8 @@ export function readName(bytes: Uint8Array, start: number, end: number): string 
 }
 
 /**
- * Fills `labels` with the labels of a series or exemplar and, for a series, its name as `__name__`. Empty values are no labels.
- * Returns the name of a label that is there twice, or undefined.
+ * Fills `labels` with the labels of a series or exemplar and, for a series, its name as `__name__`. Empty
+ * values are no labels. Returns the name of a label that is there twice, or undefined.
  */
 export function readLabels(
   bytes: Uint8Array,

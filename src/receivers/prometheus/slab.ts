@@ -1,4 +1,6 @@
-/** Small pieces of bytes that live long, many to a buffer: one buffer each would cost more than what it holds. */
+/**
+ * Small pieces of bytes that live long, many to a buffer: one buffer each would cost more than what it holds.
+ */
 const SLAB_BYTES = 64 * 1024
 
 export class Slab {

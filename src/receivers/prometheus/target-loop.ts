@@ -1,6 +1,6 @@
 /**
- * Scrapes one target at its interval: GET, parse, send. One scrape at a time; a tick that comes while one is running, or is
- * waiting for the pipeline, is left out.
+ * Scrapes one target at its interval: GET, parse, send. One scrape at a time; a tick that comes while one is
+ * running, or is waiting for the pipeline, is left out.
  *
  * Whatever happens in a scrape ends in `up` and in the log when it changes; nothing is thrown.
  */
@@ -76,7 +76,9 @@ export class TargetLoop {
     }
   }
 
-  /** Scrapes of a target are at the same places of the clock after every start, those of many targets spread. */
+  /**
+   * Scrapes of a target are at the same places of the clock after every start, those of many targets spread.
+   */
   #firstDelayMs(): number {
     const { clock, firstAfterMs } = this.#settings
     if (firstAfterMs > 0) return firstAfterMs
@@ -168,7 +170,10 @@ export class TargetLoop {
     this.#rejecting = rejected > 0
   }
 
-  /** One call for the whole scrape. What the pipeline refuses is lost and counted; the next scrape brings newer values. */
+  /**
+   * One call for the whole scrape. What the pipeline refuses is lost and counted; the next scrape brings
+   * newer values.
+   */
   async #send(): Promise<void> {
     const encoded = this.#encoder.encode()
     if (!encoded) return

@@ -1,4 +1,7 @@
-/** From what discovery says to the targets that are scraped: default labels, relabelling, address, URL, the shard that scrapes it. */
+/**
+ * From what discovery says to the targets that are scraped: default labels, relabelling, address, URL, the
+ * shard that scrapes it.
+ */
 import { addressProblem } from './address.ts'
 import { type Labels, type Relabel, setLabel } from './relabel.ts'
 import type { ScrapeConfig } from './scrape-config.ts'
@@ -85,7 +88,10 @@ function urlOf(labels: Labels, address: string, job: ScrapeConfig): URL | string
   return url
 }
 
-/** FNV-1a over UTF-16 with a final mix, so that targets that differ in one digit spread over shards and intervals. */
+/**
+ * FNV-1a over UTF-16 with a final mix, so that targets that differ in one digit spread over shards and
+ * intervals.
+ */
 export function hashText(text: string): number {
   let hash = 0x811c9dc5
   for (let index = 0; index < text.length; index++)

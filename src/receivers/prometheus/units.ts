@@ -1,4 +1,7 @@
-/** Durations and sizes as Prometheus writes them, which are not those of Go: `1d`, `1w`, `1m30s`; `10MB` is 10 * 1024 * 1024. */
+/**
+ * Durations and sizes as Prometheus writes them, which are not those of Go: `1d`, `1w`, `1m30s`; `10MB` is 10
+ * * 1024 * 1024.
+ */
 import { z } from 'zod'
 
 const DURATION =
