@@ -26,6 +26,7 @@ export async function startCollector(
   name: CollectorName,
   config: string,
   environment: Readonly<Record<string, string>> = {},
+  extraArguments: readonly string[] = [],
 ): Promise<RunningCollector> {
   const [grpcPort, httpPort] = [await freePort(), await freePort()]
   const env = {
@@ -37,8 +38,8 @@ export async function startCollector(
   const path = join(ROOT, 'bench/configs', config)
   const command: [string, string[]] =
     name === 'weir'
-      ? [process.execPath, [join(ROOT, 'src/main.ts'), '--config', path]]
-      : [findPeer(name) ?? '', ['--config', path]]
+      ? [process.execPath, [join(ROOT, 'src/main.ts'), '--config', path, ...extraArguments]]
+      : [findPeer(name) ?? '', ['--config', path, ...extraArguments]]
   const child = spawn(command[0], command[1], { env, stdio: ['ignore', 'ignore', 'pipe'] })
   let log = ''
   child.stderr?.on('data', (data) => {

@@ -1,11 +1,12 @@
 /**
- * An OTLP/HTTP backend that notes, by the first part of the path, how often each span of the traffic came, and whether it
- * came under its own trace, resource and scope. Reads with protobufjs' reader, not with Weir's.
+ * An OTLP/HTTP backend that notes, by the first part of the path, how often each span of the traffic came,
+ * and whether it came under its own trace, resource and scope. Reads with protobufjs' reader, not with Weir's.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import protobuf from 'protobufjs'
-import { SPAN_ID_MARK, type Traffic } from './tail-traffic.ts'
+import { SPAN_ID_MARK } from './tail-spans.ts'
+import type { Traffic } from './tail-traffic.ts'
 
 export interface Captured {
   /** By span: how often it came. */
@@ -80,26 +81,19 @@ class RequestReader {
 
   #resourceSpans(reader: protobuf.Reader, bytes: Buffer): boolean {
     const end = reader.uint32() + reader.pos
-    this.#resource = ''
-    eachField(reader, end, (field) => {
-      if (field === 1) this.#resource = serviceName(reader)
-      else if (field === 2) this.#scopeSpans(reader, bytes)
-      return field === 1 || field === 2
-    })
+    this.#resource = headerOf(reader, end, serviceName)
+    eachField(reader, end, (field) => field === 2 && this.#scopeSpans(reader, bytes))
     return true
   }
 
-  #scopeSpans(reader: protobuf.Reader, bytes: Buffer): void {
+  #scopeSpans(reader: protobuf.Reader, bytes: Buffer): boolean {
     const end = reader.uint32() + reader.pos
-    this.#scope = ''
-    eachField(reader, end, (field) => {
-      if (field === 1) this.#scope = firstString(reader)
-      else if (field === 2) this.#span(reader, bytes)
-      return field === 1 || field === 2
-    })
+    this.#scope = headerOf(reader, end, firstString)
+    eachField(reader, end, (field) => field === 2 && this.#span(reader, bytes))
+    return true
   }
 
-  #span(reader: protobuf.Reader, bytes: Buffer): void {
+  #span(reader: protobuf.Reader, bytes: Buffer): boolean {
     const end = reader.uint32() + reader.pos
     let traceId = ''
     let mark = 0
@@ -117,6 +111,7 @@ class RequestReader {
       return true
     })
     this.#note(mark, number, traceId.padStart(32, '0'))
+    return true
   }
 
   #note(mark: number, number: number, traceId: string): void {
@@ -130,8 +125,20 @@ class RequestReader {
       resourceOf[number] === this.#resource &&
       scopeOf[number] === this.#scope
     if (same) captured.seen[number] = Math.min((captured.seen[number] ?? 0) + 1, 255)
-    else { captured.wrong++; if (captured.wrong === 1) console.log('WRONG', mark, number, traceId, trace?.id, [resourceOf[number], this.#resource, scopeOf[number], this.#scope]) }
+    else captured.wrong++
   }
+}
+
+/** Reads field 1 ahead: the Go collector writes it behind field 2. */
+function headerOf(reader: protobuf.Reader, end: number, read: (reader: protobuf.Reader) => string): string {
+  const start = reader.pos
+  let text = ''
+  eachField(reader, end, (field) => {
+    if (field === 1) text = read(reader)
+    return field === 1
+  })
+  reader.pos = start
+  return text
 }
 
 function firstString(reader: protobuf.Reader): string {
@@ -144,18 +151,20 @@ function firstString(reader: protobuf.Reader): string {
   return text
 }
 
-/** The service.name of a Resource, '' without one. It is the first attribute in this traffic. */
+/** The service.name of a Resource, '' without one. */
 function serviceName(reader: protobuf.Reader): string {
   const end = reader.uint32() + reader.pos
   let name = ''
   eachField(reader, end, (field) => {
     if (field !== 1 || name !== '') return false
     const pairEnd = reader.uint32() + reader.pos
+    let [key, value] = ['', '']
     eachField(reader, pairEnd, (inner) => {
-      if (inner === 1) reader.string()
-      else if (inner === 2) name = firstString(reader)
+      if (inner === 1) key = reader.string()
+      else if (inner === 2) value = firstString(reader)
       return inner === 1 || inner === 2
     })
+    if (key === 'service.name') name = value
     return true
   })
   return name

@@ -1,4 +1,7 @@
-/** Sends requests over 8 connections at once, 4 of gRPC and 4 of HTTP; each takes the next request when its last is answered. */
+/**
+ * Sends requests over 8 connections at once, 4 of gRPC and 4 of HTTP; each takes the next request when its last
+ * is answered.
+ */
 import * as grpc from '@grpc/grpc-js'
 import { Client } from 'undici'
 import type { Traffic } from './tail-traffic.ts'
@@ -8,7 +11,7 @@ const CONNECTIONS_EACH = 4
 
 type Send = (body: Buffer) => Promise<void>
 
-/** Gives the longest time in ms from the first sending of spans of a trace to the answer for the last of them. */
+/** Gives the longest time in ms from the first sending of spans of a trace to the answer for its last. */
 export async function sendTraffic(traffic: Traffic, grpcPort: number, httpPort: number): Promise<number> {
   const { requests, firstRequest, lastRequest } = traffic
   const sentMs = new Float64Array(requests.length)

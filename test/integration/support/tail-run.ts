@@ -1,4 +1,4 @@
-/** One collector with a pipeline for each case: started, loaded, waited for, stopped; and what came out of it. */
+/** Runs one collector with a pipeline for each case, and gives what came out of it. */
 import { readFileSync } from 'node:fs'
 import { freePort, startGoCollector } from '../../support/peers.ts'
 import { startWeir } from '../../support/weir.ts'
@@ -7,7 +7,7 @@ import type { TailCase } from './tail-configs.ts'
 import { sendTraffic } from './tail-load.ts'
 import type { Traffic } from './tail-traffic.ts'
 
-export const DECISION_WAIT_S = 10
+export const DECISION_WAIT_S = 20
 const PREFIX = 'otelcol_processor_tail_sampling_'
 
 export interface TailResult {
@@ -84,12 +84,6 @@ export async function runCases(
     const sendingMs = performance.now() - startMs
     const metrics = await untilDecided(ports.metrics, traffic.traces.length * cases.length)
     const peakRssMib = readPeakMib(running.pid)
-    if (process.env['TAIL_DEBUG'])
-      console.log(
-        collector,
-        running.output?.().slice(-3000),
-        [...metrics].filter(([k]) => k.includes('global') || k.includes('sent_spans')),
-      )
     await running.stop() // Drains: what was decided is at the backend afterwards.
     const captured = new Map(cases.map((one) => [one.name, capture.get(one.name)]))
     return { collector, captured, metrics, longestTraceMs, sendingMs, peakRssMib }
@@ -100,13 +94,12 @@ export async function runCases(
 
 interface Running {
   readonly pid: number
-  output?(): string
-  stop(): Promise<unknown>
+  stop(): PromiseLike<unknown>
 }
 
 async function startGo(config: object, ports: Ports): Promise<Running> {
   const peer = await startGoCollector(config, ports.grpc)
-  return { pid: peer.child.pid ?? 0, stop: peer.stop, output: peer.output }
+  return { pid: peer.child.pid ?? 0, stop: peer.stop }
 }
 
 async function startWeirWith(config: object, shards: number): Promise<Running> {
