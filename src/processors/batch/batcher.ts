@@ -10,6 +10,7 @@ import type { Clock, Timer } from '../../component/clock.ts'
 import type { Consumer } from '../../component/define.ts'
 import { RefusedError, RetryableError, ShutdownError } from '../../errors.ts'
 import type { Batch, RequestContext, Signal } from '../../otlp/batch.ts'
+import { givePayload } from '../../otlp/payload-pool.ts'
 import { splitBatch } from '../../otlp/split.ts'
 import type { Config } from './config.ts'
 import { type HeldCaller, HeldCallers } from './held-callers.ts'
@@ -44,6 +45,7 @@ interface ReadyBatch {
   readonly batch: Batch
   readonly trigger: Trigger
   readonly callers: readonly HeldCaller[]
+  readonly slabs: readonly Uint8Array[]
 }
 
 interface WaitingCaller {
@@ -74,7 +76,7 @@ export class Batcher {
     const { config } = options
     this.#options = options
     this.#dueItems = config.timeout === 0 ? 1 : Math.max(1, config.send_batch_size)
-    this.#pile = new Pile(options.signal, options.context)
+    this.#pile = new Pile(options.signal, options.context, options.next.releases === true)
     this.#callers = options.holdsCaller ? new HeldCallers() : undefined
     this.#timerStartMs = options.clock.monotonicMs()
   }
@@ -141,17 +143,17 @@ export class Batcher {
   #cut(trigger: Trigger): void {
     this.#restartTimer()
     if (this.#pile.items === 0) return
-    const batch = this.#pile.take()
+    const { batch, slabs } = this.#pile.take()
     const most = this.#options.config.send_batch_max_size
     if (most === 0 || batch.itemCount <= most) {
-      this.#makeReady(batch, trigger)
+      this.#makeReady(batch, trigger, slabs)
       return
     }
     for (const piece of this.#pieces(batch, most)) {
       if (trigger === 'size' && piece.itemCount < this.#dueItems) {
         this.#pile.add(piece) // The last one, which is not due yet.
         this.#armTimer()
-      } else this.#makeReady(piece, trigger)
+      } else this.#makeReady(piece, trigger, []) // Pieces share slabs: left to the collector.
     }
   }
 
@@ -163,8 +165,8 @@ export class Batcher {
     }
   }
 
-  #makeReady(batch: Batch, trigger: Trigger): void {
-    this.#ready.push({ batch, trigger, callers: this.#callers?.assign(batch.itemCount) ?? [] })
+  #makeReady(batch: Batch, trigger: Trigger, slabs: readonly Uint8Array[]): void {
+    this.#ready.push({ batch, trigger, slabs, callers: this.#callers?.assign(batch.itemCount) ?? [] })
   }
 
   /** Sends what is ready as far as there is room, then lets waiting callers in. */
@@ -207,6 +209,7 @@ export class Batcher {
     if (error === undefined) this.#options.onSent(ready.batch, ready.trigger)
     else if (this.#callers === undefined) this.#options.onDropped(ready.batch, error)
     for (const caller of ready.callers) caller.settle(error)
+    for (const slab of ready.slabs) givePayload(slab)
     this.#pump()
   }
 

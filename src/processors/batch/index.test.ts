@@ -145,7 +145,7 @@ describe('when a batch is sent', () => {
 })
 
 describe('chunks', () => {
-  test('tiny ones are joined into few, large ones are kept by reference, in order', async () => {
+  test('many small and large ones are joined into few chunks, in order', async () => {
     await using batch = make({ send_batch_size: 3001, timeout: '1s' })
     const large = spans(100, 0, { resource: { pad: 'p'.repeat(5000) } })
     for (let index = 0; index < 1450; index++) await batch.consume(spans(1, index))
@@ -155,7 +155,8 @@ describe('chunks', () => {
     const [sent] = batch.sink.take()
     expect(sent?.itemCount).toBe(3001)
     expect(sent?.chunks.length).toBeLessThan(12)
-    expect(sent?.chunks).toContain(large.chunks[0])
+    // Nothing refers to what came in: its memory may be used again.
+    large.chunks[0]!.fill(0)
     const order = Array.from({ length: 1451 }, (_, index) => String(index))
     expect(names(sent!)).toEqual([...order.slice(0, 1450), ...order.slice(0, 100), ...order])
     // Each chunk is a request by itself, and bytes once sent are never written again.

@@ -90,6 +90,7 @@ export default defineProcessor({
       },
     })
     return {
+      releases: true, // What comes in is copied.
       // Async, so that broken bytes reject instead of throwing when they are counted.
       consume: async (batch) => groups.consume(batch),
       shutdown: (deadline) => groups.shutdown(deadline),
