@@ -56,8 +56,8 @@ export class ScrapeEncoder {
       const mark = writer.length
       const before = this.#points
       writer.begin(EXPORT_METRICS_SERVICE_REQUEST.resourceMetrics, 16384)
-      resource.write(writer, state.scrape)
-      const infos = resource.scopeInfo(state.scrape)
+      resource.write(writer)
+      const infos = resource.scopeInfo()
       for (const [scopeId, scope] of resource.scopes) {
         const scopeMark = writer.length
         const beforeScope = this.#points

@@ -136,10 +136,12 @@ export class Resource {
   removed = false
   readonly scopes = new Map<string, Scope>()
   readonly #base: Labels
-  /** target_info and otel_scope_info of the scrape `#scrape`, by the series that brought them. */
-  #scrape = 0
-  #targetInfo: Labels[] = []
-  #scopeInfo: Labels[] = []
+  /** Of target_info and otel_scope_info: what the scrape `#pendingScrape` brought so far, and what holds. */
+  #pendingScrape = 0
+  #pendingTarget: Labels[] = []
+  #pendingScope: Labels[] = []
+  #targetInfo: readonly Labels[] = []
+  #scopeInfo: readonly Labels[] = []
   #encodedFrom: readonly Labels[] | undefined
   #encoded: Uint8Array = new Uint8Array(0)
 
@@ -148,28 +150,28 @@ export class Resource {
   }
 
   addInfo(kind: 'target' | 'scope', labels: Labels, scrape: number): void {
-    this.#open(scrape)
-    ;(kind === 'target' ? this.#targetInfo : this.#scopeInfo).push(labels)
+    if (this.#pendingScrape !== scrape) {
+      this.#pendingScrape = scrape
+      this.#pendingTarget = []
+      this.#pendingScope = []
+    }
+    ;(kind === 'target' ? this.#pendingTarget : this.#pendingScope).push(labels)
   }
 
-  /** Takes back what the scrape brought. */
-  clear(scrape: number): void {
-    this.#scrape = 0
-    this.#open(scrape)
-  }
-
-  #open(scrape: number): void {
-    if (this.#scrape === scrape) return
-    this.#scrape = scrape
-    this.#targetInfo = []
-    this.#scopeInfo = []
+  /**
+   * A whole body was read, so what it brought holds, and nothing else. It goes on holding while scrapes fail and at
+   * the end, so that stale markers come under the resource and scope of the series that they end.
+   */
+  commit(scrape: number): void {
+    const brought = this.#pendingScrape === scrape
+    this.#targetInfo = brought ? this.#pendingTarget : []
+    this.#scopeInfo = brought ? this.#pendingScope : []
   }
 
   /**
    * Writes the resource of ResourceMetrics. It is encoded anew only when target_info came from other series.
    */
-  write(writer: WireWriter, scrape: number): void {
-    this.#open(scrape)
+  write(writer: WireWriter): void {
     const infos = this.#targetInfo
     const same =
       this.#encodedFrom?.length === infos.length &&
@@ -188,8 +190,7 @@ export class Resource {
   }
 
   /** Attributes by `Scope.identity`, from otel_scope_info; undefined without any. */
-  scopeInfo(scrape: number): ReadonlyMap<string, Labels> | undefined {
-    this.#open(scrape)
+  scopeInfo(): ReadonlyMap<string, Labels> | undefined {
     if (this.#scopeInfo.length === 0) return undefined
     const found = new Map<string, Labels>()
     for (const labels of this.#scopeInfo) {

@@ -39,6 +39,7 @@ function target(options: Options = {}) {
   let timeMs = 1000
   return {
     state,
+    encode: (): Plain => decode('metrics', encoder.encode()?.bytes ?? new Uint8Array(0)),
     scrape(body: string, openMetrics = false): { request: Plain; points: string[]; count: number } {
       state.begin((timeMs += 1000))
       try {
@@ -257,6 +258,22 @@ b 2
 })
 
 describe('staleness', () => {
+  test('stale points come under the resource and scope that the series had', () => {
+    const made = target()
+    const of = (request: Plain) =>
+      request.resourceMetrics.map((resource: Plain) => [
+        attributesOf(resource.resource.attributes)['env'],
+        attributesOf(resource.scopeMetrics[0].scope.attributes)['color'],
+      ])
+    const info = 'target_info{env="x"} 1\notel_scope_info{otel_scope_name="s",color="red"} 1\n'
+    expect(of(made.scrape(`${info}a{otel_scope_name="s"} 1\n`).request)).toEqual([['x', 'red']])
+    expect(of(made.scrape(`${info}a{otel_scope_name="s"} 1\n`).request)).toEqual([['x', 'red']])
+    made.state.begin(9000) // The target is gone.
+    expect(of(made.encode())).toEqual([['x', 'red']])
+    const bare = made.scrape('a{otel_scope_name="s"} 1\n')
+    expect(of(bare.request)).toEqual([[undefined, undefined]])
+  })
+
   test('a series that is gone gets one stale point, as does all when a scrape fails', () => {
     const { scrape } = target()
     expect(scrape('a 1\nb 2\n').points).toEqual(['a{} 1 @2000', 'b{} 2 @2000'])

@@ -109,6 +109,7 @@ export class ScrapeState {
     const { sampleLimit } = this.options.limits
     if (sampleLimit > 0 && this.kept > sampleLimit)
       throw new TooLargeError(`sample_limit exceeded (${this.kept} samples, limit ${sampleLimit})`)
+    for (const resource of this.resources.values()) resource.commit(this.scrape)
     this.#forget()
   }
 
@@ -118,7 +119,6 @@ export class ScrapeState {
       for (const scope of resource.scopes.values())
         for (const family of scope.families.values())
           for (const group of family.groups.values()) if (group.live === this.scrape) group.takeBack()
-    for (const resource of this.resources.values()) resource.clear(this.scrape)
     this.exemplars.clear()
   }
 
