@@ -3,9 +3,10 @@
  *
  *     node bench/load/held-spans.ts [ROUNDS] [SPANS] [SHARDS]
  *
- * Both collectors get bench/configs/traces-tail-sampling.yaml with a decision_wait so long that nothing is decided, a
- * warm-up of a tenth of the load, and then the load: gRPC, 32 connections, 100 spans a request (36 KB). RSS is read before the
- * load, at its peak and 5 s after the last answer. Growth is against what the process took before the load began.
+ * Both collectors get bench/configs/traces-tail-sampling.yaml with a decision_wait of 60 s (the
+ * measurement must be done before), a short warm-up, and then the load: gRPC, 32 connections, 100 spans a request (36 KB). RSS is read
+ * before the load, at its peak and 5 s after the last answer. Growth is against what the process took before
+ * the load began, warmed up.
  */
 import { execFileSync } from 'node:child_process'
 import os from 'node:os'
@@ -17,6 +18,7 @@ const SPANS = Number(process.argv[3] ?? 400_000)
 const SHARDS = process.argv[4] ?? '2'
 const ITEMS = 100
 const WARM_UP_REQUESTS = 20
+const DECISION_WAIT_S = 60
 const MIB = 2 ** 20
 
 interface Growth {
@@ -26,7 +28,7 @@ interface Growth {
 }
 
 async function measure(name: CollectorName, round: number): Promise<Growth> {
-  const environment = { BENCH_DECISION_WAIT: '600s' }
+  const environment = { BENCH_DECISION_WAIT: `${DECISION_WAIT_S}s` }
   const extra = name === 'weir' ? ['--set', `service.shards=${SHARDS}`] : []
   const collector = await startCollector(name, 'traces-tail-sampling.yaml', environment, extra)
   try {
@@ -34,9 +36,12 @@ async function measure(name: CollectorName, round: number): Promise<Growth> {
     await load({ ...plan, requests: WARM_UP_REQUESTS, serial: 900_000 })
     await pause(3000)
     const idle = collector.rssBytes()
+    const startMs = performance.now()
     await load({ ...plan, requests: SPANS / ITEMS, serial: round * 100_000 })
     await pause(5000)
     const held = collector.rssBytes()
+    if (performance.now() - startMs > DECISION_WAIT_S * 1000)
+      throw new Error('decisions began too early: too slow')
     return {
       idleMib: idle / MIB,
       heldMib: (held - idle) / MIB,

@@ -1,6 +1,6 @@
 /**
  * An OTLP/HTTP backend that notes, by the first part of the path, how often each span of the traffic came,
- * and whether it came under its own trace, resource and scope. Reads with protobufjs' reader, not with Weir's.
+ * and whether it came under its own trace, resource and scope. Reads with protobufjs, not with Weir's reader.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'

@@ -38,8 +38,8 @@ const inverted = { invert_match: true }
 
 /**
  * Whether 0.155 sees the latency of the trace otherwise than Weir. It samples at the threshold (in whole ms,
- * cut towards zero), Weir, as later releases, above it; and it overlooks a first span without times, which for
- * Weir starts at 0.
+ * cut towards zero), Weir, as later releases, above it; and it overlooks a first span without times, which
+ * for Weir starts at 0.
  */
 export function differsAt(thresholdMs: number, trace: TraceFacts): boolean {
   const threshold = BigInt(thresholdMs)

@@ -1,6 +1,6 @@
 /**
- * Sends requests over 8 connections at once, 4 of gRPC and 4 of HTTP; each takes the next request when its last
- * is answered.
+ * Sends requests over 8 connections at once, 4 of gRPC and 4 of HTTP; each takes the next request when its
+ * last is answered.
  */
 import * as grpc from '@grpc/grpc-js'
 import { Client } from 'undici'

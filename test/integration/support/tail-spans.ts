@@ -1,6 +1,7 @@
 /**
  * What the generated traces are made of: values on and around every bound that the policies of
- * tail-configs.ts look at, of every kind, missing and empty; times at whole milliseconds; ids that share halves.
+ * tail-configs.ts look at, of every kind, missing and empty; times at whole milliseconds; ids that share
+ * halves.
  */
 import { randomSource } from '../../../bench/support/payload.ts'
 import { type Attributes, anyValue, Double, keyValues, type Plain, type Value } from '../../support/otlp.ts'
@@ -46,8 +47,9 @@ const TIERS = [
 // biome-ignore format: a table.
 const TRACE_STATES = [
   'vendor=a', 'vendor=b', 'vendor=c', 'vendor=a,other=1', 'other=1,vendor=b', ' vendor=a', 'vendor=a ',
-  'other=1 , vendor=b', 'vendor=a,', ',vendor=a', ',,', 'vendor', 'vendor=', '=a', 'Vendor=a', 'vendor=a,vendor=b',
-  'vendor=b,other=1,other=2', 'vendor=a,bad key=1', 'vendor=a=b', 'tenant@vendor=a', '1t@vendor=a,vendor=a',
+  'other=1 , vendor=b', 'vendor=a,', ',vendor=a', ',,', 'vendor', 'vendor=', '=a', 'Vendor=a',
+  'vendor=a,vendor=b', 'vendor=b,other=1,other=2', 'vendor=a,bad key=1', 'vendor=a=b', 'tenant@vendor=a',
+  '1t@vendor=a,vendor=a',
   '1vendor=a', 'vendor=a,1vendor=b', 'vendor =a', 'vendor= a', 'vendor=A', 'vendor=ab', '\tvendor=a\t',
   'vendor=a,other=\u00fc', 'ot=th:8;rv:00000000000001,vendor=b', `vendor=a,${'k'.repeat(257)}=1`,
   `vendor=b,other=${'v'.repeat(257)}`, `vendor=b,other=${'v'.repeat(256)}`, `${'k'.repeat(256)}=1,vendor=a`,
