@@ -131,10 +131,10 @@ export class Group {
   /** Encoded, each with its tag. */
   readonly attributes: Uint8Array
   readonly key: string
-  /** The last scrape that had it, and the last one in which its absence from the next would make it stale. */
+  /** The last scrape that had it, and the last in which its absence from the next would make it stale; -1 = none. */
   live = 0
-  tracked = 0
-  #trackedBefore = 0
+  tracked = -1
+  #trackedBefore = -1
   removed = false
   /** Undefined = the time of the scrape. */
   timestampMs: number | undefined

@@ -284,6 +284,24 @@ describe('staleness', () => {
     expect(scrape('b 6\n').points).toEqual(['b{} 6 @7000'])
   })
 
+  test('what was never there does not go stale when the first scrape fails', () => {
+    const { scrape } = target()
+    expect(() => scrape('a 1\nb{otel_scope_name="s"} 1\nbroken\n')).toThrow(
+      expect.objectContaining({ points: [] }),
+    )
+    expect(scrape('a 1\n').points).toEqual(['a{} 1 @3000'])
+  })
+
+  test('a series whose comments change lives on; it goes stale when that scrape fails', () => {
+    const { scrape } = target()
+    expect(scrape('# TYPE a gauge\na 1\n').points).toEqual(['a{} 1 @2000'])
+    expect(scrape('# TYPE a counter\na 2\n').points).toEqual(['a{} 2 @3000'])
+    expect(scrape('# TYPE a counter\n# HELP a New.\na 3\n').points).toEqual(['a{} 3 @4000'])
+    expect(() => scrape('# TYPE a gauge\na 4\nbroken\n')).toThrow(
+      expect.objectContaining({ points: ['a{} stale @5000'] }),
+    )
+  })
+
   test('a histogram goes stale as one point, with its bounds and without counts', () => {
     const { scrape } = target()
     scrape('# TYPE h histogram\nh_bucket{le="1"} 1\nh_bucket{le="+Inf"} 2\nh_sum 3\nh_count 2\n')
@@ -314,7 +332,6 @@ describe('staleness', () => {
     )
     expect(state.added).toBe(1)
     expect(scrape('# TYPE a counter\na 5\nb 1\nc 1\nd 1\n').points).toEqual([
-      'a{} stale @4000',
       'b{} 1 @4000',
       'c{} 1 @4000',
       'd{} 1 @4000',

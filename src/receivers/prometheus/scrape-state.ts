@@ -61,6 +61,8 @@ export class ScrapeState {
   readonly #catalog: Catalog
   readonly #labels: Labels = new Map()
   readonly #reports = new Map<string, Group>()
+  /** Groups whose series are in others now, since the comments changed: these series live on. */
+  readonly #moved: Group[] = []
 
   constructor(options: ScrapeOptions) {
     this.options = options
@@ -81,6 +83,7 @@ export class ScrapeState {
     this.scraped = this.kept = this.added = this.rejected = 0
     this.rejection = ''
     this.exemplars.clear()
+    this.#moved.length = 0
   }
 
   /**
@@ -109,6 +112,7 @@ export class ScrapeState {
     const { sampleLimit } = this.options.limits
     if (sampleLimit > 0 && this.kept > sampleLimit)
       throw new TooLargeError(`sample_limit exceeded (${this.kept} samples, limit ${sampleLimit})`)
+    for (const group of this.#moved) if (group.live !== this.scrape) group.tracked = -1
     for (const resource of this.resources.values()) resource.commit(this.scrape)
     this.#forget()
   }
@@ -217,6 +221,7 @@ export class ScrapeState {
   #resolve(series: Series): void {
     const labels = this.#labels
     labels.clear()
+    const { group: before } = series
     series.group = series.labels = series.resource = undefined
     const twice = readLabels(series.raw, 0, series.raw.length, labels)
     const kept = relabelSample(labels, this.options)
@@ -237,7 +242,10 @@ export class ScrapeState {
       if (series.role === SCOPE_INFO)
         for (const common of [this.options.labels, this.options.externalLabels])
           for (const key of common.keys()) series.labels.delete(key)
-    } else this.#sort(series, labels, name)
+    } else {
+      this.#sort(series, labels, name)
+      if (before && series.group && before !== series.group) this.#moved.push(before)
+    }
   }
 
   #reject(series: Series, why: string): void {
