@@ -77,6 +77,11 @@ export interface GrpcServerOptions {
     readonly minTimeMs: number // Faster pings from the client end the connection: too_many_pings.
     readonly permitWithoutStream: boolean
   }
+  /**
+   * True when nothing refers to the message of a call on this path once its handler has settled: its memory is then used
+   * again. Only `http2/` asks.
+   */
+  releases?(path: string): boolean
   /** Told about each message that came in: bytes on the wire (-1 when unknown) and decompressed. */
   onMessage?(wireBytes: number, messageBytes: number): void
 }

@@ -1,4 +1,5 @@
 /** One unary call on the server: its stream (RFC 9113 section 5.1) and what the handler sees of it. */
+import { givePayload, takePayload } from '../../otlp/payload-pool.ts'
 import type { UnaryCall } from '../grpc.ts'
 import { MessageReader, type Room } from './message-reader.ts'
 import type { RequestHead } from './request-head.ts'
@@ -76,5 +77,14 @@ export class Call implements UnaryCall, Room {
     if (!this.#room.takeRoom(bytes)) return false
     this.held += bytes
     return true
+  }
+
+  /** Nobody keeps the bytes that are decompressed, nor those of a handler that releases them. */
+  allocate(bytes: number): Buffer {
+    return this.head.releases || this.reader.compressed ? takePayload(bytes) : Buffer.allocUnsafeSlow(bytes)
+  }
+
+  free(bytes: Buffer): void {
+    givePayload(bytes)
   }
 }

@@ -105,6 +105,7 @@ export class Calls {
     }
     const upTo = call.reader.read(bytes, start, end, this.#context.options.maxMessageBytes, call)
     call.received += upTo - start
+    if (call.reader.bytes.buffer === bytes.buffer) this.#connection.chunkKept = true
     if (call.reader.problem !== undefined) this.#refuse(call, call.reader.problem)
     else if (upTo < end && this.#waiting !== call) {
       this.#waiting = call
@@ -139,13 +140,13 @@ export class Calls {
     if (handler === undefined) return // It has been rejected.
     if (!reader.compressed) {
       this.#handle(call)
-      this.#run(call, handler, reader.bytes)
+      this.#run(call, handler, reader.message)
     } else if (encoding === undefined)
       this.#refuse(call, { code: GRPC.INTERNAL, message: 'compressed message without grpc-encoding' })
     else {
       this.#handle(call)
       const limit = this.#context.options.maxMessageBytes
-      decompress(encoding, reader.bytes, limit).then(
+      decompress(encoding, reader.message, limit).then(
         (message) => this.#decompressed(call, handler, message),
         (error: unknown) => {
           const large = error instanceof TooLargeError
@@ -166,7 +167,7 @@ export class Calls {
 
   #decompressed(call: Call, handler: UnaryHandler, message: Uint8Array): void {
     if (call.phase === PHASE.GONE) return void this.#settle(call)
-    call.reader.drop()
+    call.reader.drop(call)
     const more = message.length - call.held
     this.#context.budget.take(more)
     this.#heldBytes += more
@@ -303,6 +304,7 @@ export class Calls {
 
   #release(call: Call): void {
     const { held } = call
+    call.reader.drop(call)
     call.held = 0
     this.#heldBytes -= held
     if (held > 0) this.#context.budget.give(held)

@@ -53,6 +53,8 @@ export abstract class Connection implements FrameSink {
   /** What is left of a chunk when reading stopped for want of room. */
   #rest: Buffer | undefined
   #unwritten = false
+  /** Something points into the chunk that is being read. */
+  chunkKept = false
 
   constructor(socket: Socket, clock: Clock, windowBytes: number, headerBytes: number) {
     this.socket = socket
@@ -105,12 +107,13 @@ export abstract class Connection implements FrameSink {
 
   protected read(chunk: Buffer, at: number): void {
     if (this.closing) return
+    this.chunkKept = false
     try {
       const upTo = this.#reader.read(chunk, at)
       if (upTo < chunk.length && !this.closing) {
         this.#rest = chunk.subarray(upTo)
         this.socket.pause()
-      }
+      } else if (!this.chunkKept) free(chunk)
     } catch (error) {
       this.fail(error)
     }
@@ -297,3 +300,12 @@ export abstract class Connection implements FrameSink {
 }
 
 const NOTHING = new Uint8Array(0)
+
+/**
+ * Frees a chunk of the socket now: all of it was copied to where it belongs. Left to the garbage collector, chunks of 64 KB
+ * make it mark the whole heap every few hundred requests (36 KB requests: 60 us of 110 each).
+ */
+function free(chunk: Buffer): void {
+  const { buffer } = chunk
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === chunk.length) buffer.transfer(0)
+}

@@ -17,6 +17,9 @@ const EMPTY: Buffer = Buffer.alloc(0)
 export interface Room {
   /** False when there is no room now: reading stops, and goes on with the same bytes later. */
   take(bytes: number): boolean
+  /** A buffer of at least this size, of which `take` has been told. */
+  allocate(bytes: number): Buffer
+  free(bytes: Buffer): void
 }
 
 export class MessageReader {
@@ -54,12 +57,12 @@ export class MessageReader {
           this.bytes = chunk.subarray(at, at + length)
           this.#filled = length
           at += length
-        } else this.bytes = Buffer.allocUnsafeSlow(first)
+        } else this.bytes = room.allocate(first)
       } else this.length = 0
     }
     while (this.#filled < this.length && at < end) {
       if (this.#filled === this.bytes.length && !this.#grow(room)) return at
-      const count = Math.min(end - at, this.bytes.length - this.#filled)
+      const count = Math.min(end - at, Math.min(this.length, this.bytes.length) - this.#filled)
       chunk.copy(this.bytes, this.#filled, at, at + count)
       this.#filled += count
       at += count
@@ -78,8 +81,14 @@ export class MessageReader {
       this.#refuse(GRPC.INTERNAL, 'the message is cut off', 0)
   }
 
-  /** Lets go of the bytes. */
-  drop(): void {
+  /** The message on the wire, when all of it is there. */
+  get message(): Buffer {
+    return this.bytes.length === this.length ? this.bytes : this.bytes.subarray(0, this.length)
+  }
+
+  /** Lets go of the bytes, which nobody may use from now on. */
+  drop(room: Room): void {
+    room.free(this.bytes)
     this.bytes = EMPTY
   }
 
@@ -96,15 +105,15 @@ export class MessageReader {
   #grow(room: Room): boolean {
     const size = Math.min(this.length, this.bytes.length * GROWTH)
     if (!room.take(size - this.bytes.length)) return false
-    const grown = Buffer.allocUnsafeSlow(size)
+    const grown = room.allocate(size)
     this.bytes.copy(grown)
+    room.free(this.bytes)
     this.bytes = grown
     return true
   }
 
   #refuse(code: number, message: string, at: number): number {
     this.problem = { code, message }
-    this.bytes = EMPTY
     return at
   }
 }

@@ -53,6 +53,8 @@ export class RequestHead implements CallHead {
   /** Malformed as HTTP, and how. */
   readonly malformed: string | undefined
   readonly rejection: Rejection | undefined
+  /** The handler keeps no message after it has settled. */
+  readonly releases: boolean
   /** undefined = identity. */
   readonly encoding: Encoding | undefined
   /** From grpc-timeout; -1 without. */
@@ -69,6 +71,7 @@ export class RequestHead implements CallHead {
     peer: string,
     handlers: ReadonlyMap<string, UnaryHandler>,
     overLimit = false,
+    releases?: (path: string) => boolean,
   ) {
     const parts = new Parts(fields)
     this.#fields = fields
@@ -83,6 +86,7 @@ export class RequestHead implements CallHead {
     if (overLimit) this.rejection = rejection(431, GRPC.RESOURCE_EXHAUSTED, 'the header list is too long')
     else if (this.malformed === undefined) this.rejection = reject(parts, encoding, this.timeoutMs)
     this.handler = handlers.get(this.path)
+    this.releases = releases?.(this.path) === true
   }
 
   /** Built when somebody asks. */

@@ -148,7 +148,9 @@ export class ServerConnection extends Connection implements Living {
       return this.#cachedHead!
     const fields: Field[] = []
     const size = decoder.decode(bytes, start, end, MAX_HEADER_BYTES, fields)
-    const head = new RequestHead(fields, this.peer, this.#context.options.handlers, size > MAX_HEADER_BYTES)
+    const { options } = this.#context
+    const tooLong = size > MAX_HEADER_BYTES
+    const head = new RequestHead(fields, this.peer, options.handlers, tooLong, options.releases)
     if (version === decoder.version && end - start <= MAX_CACHED_BYTES) {
       this.#cachedBlock = Buffer.from(bytes.subarray(start, end))
       this.#cachedVersion = version

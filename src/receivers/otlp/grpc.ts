@@ -117,6 +117,7 @@ export class OtlpGrpc {
     return {
       handlers,
       admit,
+      releases: (path) => routes.get(path)?.releases === true,
       toStatus: (error) => (error instanceof Answered ? error.status : intake.grpcStatus(error, false)),
       maxMessageBytes: messageLimitBytes(config.max_recv_msg_size_mib),
       maxConcurrentStreams: config.max_concurrent_streams,
