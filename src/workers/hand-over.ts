@@ -5,7 +5,7 @@
  * caller sends everything again: parts that were taken are then duplicated, never lost.
  */
 import type { Affinity, Consumer } from '../component/define.ts'
-import type { Batch } from '../otlp/batch.ts'
+import { type Batch, NO_CONTEXT, type RequestContext } from '../otlp/batch.ts'
 import { givePayload } from '../otlp/payload-pool.ts'
 import type { Link } from './link.ts'
 import { Partitioner } from './partition.ts'
@@ -29,8 +29,9 @@ export function handOver(
   const releases = next.releases === true
   return {
     releases,
-    async consume(batch) {
-      const { parts, whole } = divide(partitioner, batch, shards, releases ? shard : -1)
+    async consume(given) {
+      const batch = given.withContext(essential(given.context))
+      const { parts, whole } = divide(partitioner, batch, shards, releases)
       const taken: Promise<void>[] = []
       for (let target = 0; target < shards; target++) {
         const part = parts[target]
@@ -38,7 +39,9 @@ export function handOver(
         const link = links[target]
         // Parts that are the sender's own chunk may be read by other branches, so they travel as copies.
         taken.push(
-          target === shard || link === undefined ? next.consume(part) : link.send(stage, part, !whole),
+          target === shard || link === undefined
+            ? next.consume(part)
+            : link.send(stage, part, !whole, releases),
         )
       }
       try {
@@ -50,13 +53,20 @@ export function handOver(
   }
 }
 
+/** What the next stages may ask of the context. Who sent it, and by what, matters to the receiver alone. */
+function essential(context: RequestContext): RequestContext {
+  const { metadata, auth, deadlineMs } = context
+  if (metadata.size > 0 || auth !== undefined) return context
+  return deadlineMs === undefined ? NO_CONTEXT : { metadata, deadlineMs }
+}
+
 interface Divided {
   readonly parts: readonly (Batch | undefined)[]
   /** Some chunk went on as it is, without a copy. */
   readonly whole: boolean
 }
 
-function divide(partitioner: Partitioner, batch: Batch, shards: number, pooled: number): Divided {
+function divide(partitioner: Partitioner, batch: Batch, shards: number, pooled: boolean): Divided {
   const chunks: Uint8Array[][] = []
   const items = new Int32Array(shards)
   for (let shard = 0; shard < shards; shard++) chunks.push([])

@@ -9,6 +9,7 @@ import { isMarkedAsUntransferable, type MessagePort } from 'node:worker_threads'
 import type { Consumer } from '../component/define.ts'
 import { RetryableError, toError } from '../errors.ts'
 import { Batch, NO_CONTEXT, type RequestContext, type Signal } from '../otlp/batch.ts'
+import { adoptPayload, takePayload } from '../otlp/payload-pool.ts'
 import { type PackedError, packError, unpackError } from './packed-error.ts'
 
 /** Payload under way to one peer, taken and not yet acknowledged. */
@@ -20,11 +21,18 @@ interface Parcel {
   readonly signal: Signal
   readonly items: number
   readonly chunks: readonly Uint8Array[]
-  readonly context: RequestContext | undefined
+  /** Undefined when nothing of it matters over there. */
+  readonly context: PackedContext | undefined
+  /** The buffers are from the sender's pool and come back with the acknowledgement, if the stage lets go of them. */
+  readonly lent: boolean
+}
+interface PackedContext extends Omit<RequestContext, 'metadata'> {
+  readonly metadata?: RequestContext['metadata']
 }
 interface Message {
   parcels?: Parcel[]
   acks?: number[]
+  returns?: ArrayBuffer[]
   failures?: { id: number; error: PackedError }[]
 }
 interface Waiting {
@@ -89,9 +97,10 @@ export class Link {
   /**
    * Hands a batch to a stage of the peer. Resolves when that stage has taken it, and rejects with its error.
    * With `transfer` the buffers under the chunks are given away: nobody else may use them. Buffers that cannot change threads
-   * (those of Node's pools and of native modules) are copied all the same.
+   * (those of Node's pools and of native modules) are copied all the same. With `lent` they are of this thread's payload pool,
+   * and come back to it when the stage over there lets go of them.
    */
-  async send(stage: string, batch: Batch, transfer: boolean): Promise<void> {
+  async send(stage: string, batch: Batch, transfer: boolean, lent = false): Promise<void> {
     const bytes = batch.byteLength
     while (this.#underWayBytes > 0 && this.#underWayBytes + bytes > CREDIT_BYTES) {
       await new Promise<void>((resolve) => void this.#blocked.push(resolve))
@@ -100,10 +109,12 @@ export class Link {
       throw new RetryableError('a shard is restarting', { retryAfterMs: 1000 })
     }
     const id = this.#nextId++
-    const context = batch.context === NO_CONTEXT ? undefined : batch.context
-    const chunks = batch.chunks.map((chunk) => (transfer && canTransfer(chunk) ? chunk : copyBytes(chunk)))
+    const context = packContext(batch.context)
+    const chunks = batch.chunks.map((chunk) =>
+      transfer && canTransfer(chunk) ? chunk : copyBytes(chunk, lent),
+    )
     const parcels = (this.#outgoing.parcels ??= [])
-    parcels.push({ id, stage, signal: batch.signal, items: batch.itemCount, chunks, context })
+    parcels.push({ id, stage, signal: batch.signal, items: batch.itemCount, chunks, context, lent })
     this.#underWayBytes += bytes
     this.#counters.sent(batch.itemCount, bytes)
     this.#schedule()
@@ -123,6 +134,7 @@ export class Link {
 
   #receive(message: Message): void {
     for (const parcel of message.parcels ?? []) this.#deliver(parcel)
+    for (const buffer of message.returns ?? []) adoptPayload(buffer)
     for (const id of message.acks ?? []) this.#settle(id)?.resolve()
     for (const { id, error } of message.failures ?? []) this.#settle(id)?.reject(unpackError(error))
   }
@@ -130,7 +142,9 @@ export class Link {
   #deliver(parcel: Parcel): void {
     const port = this.#port
     const stage = this.#stages(parcel.stage)
-    const batch = new Batch(parcel.signal, parcel.chunks, parcel.items, parcel.context ?? NO_CONTEXT)
+    const { signal, chunks, items, lent } = parcel
+    const batch = new Batch(signal, chunks, items, unpackContext(parcel.context))
+    const releases = lent && stage?.releases === true
     const done =
       stage === undefined
         ? Promise.reject(new RetryableError('the configuration is changing', { retryAfterMs: 1000 }))
@@ -139,6 +153,7 @@ export class Link {
       () => {
         if (this.#port !== port) return
         ;(this.#outgoing.acks ??= []).push(parcel.id)
+        if (releases) this.#giveBack(chunks)
         this.#schedule()
       },
       (error: unknown) => {
@@ -147,6 +162,13 @@ export class Link {
         this.#schedule()
       },
     )
+  }
+
+  #giveBack(chunks: readonly Uint8Array[]): void {
+    const returns = (this.#outgoing.returns ??= [])
+    for (const { buffer } of chunks) {
+      if (buffer instanceof ArrayBuffer && !returns.includes(buffer)) returns.push(buffer)
+    }
   }
 
   #settle(id: number): Waiting | undefined {
@@ -160,10 +182,23 @@ export class Link {
 }
 
 /** A copy in a buffer of its own. Buffer.slice would be a view, and a clone would take the whole buffer along. */
-function copyBytes(chunk: Uint8Array): Uint8Array {
-  const copy = new Uint8Array(chunk.length)
+function copyBytes(chunk: Uint8Array, pooled: boolean): Uint8Array {
+  const copy = pooled ? takePayload(chunk.length).subarray(0, chunk.length) : new Uint8Array(chunk.length)
   copy.set(chunk)
   return copy
+}
+
+/** Cloning costs by the key: what is empty stays here. */
+function packContext(context: RequestContext): PackedContext | undefined {
+  if (context === NO_CONTEXT) return undefined
+  if (context.metadata.size > 0) return context
+  const { metadata: _empty, ...rest } = context
+  return rest
+}
+
+function unpackContext(packed: PackedContext | undefined): RequestContext {
+  if (packed === undefined) return NO_CONTEXT
+  return { ...packed, metadata: packed.metadata ?? NO_CONTEXT.metadata }
 }
 
 /** Transferring another kind of buffer throws, long after the sender was told that its data is under way. */
@@ -173,7 +208,7 @@ function canTransfer({ buffer }: Uint8Array): boolean {
 
 /** The distinct buffers under the chunks: they change owner with the message. */
 function buffersOf(message: Message): ArrayBuffer[] {
-  const buffers = new Set<ArrayBuffer>()
+  const buffers = new Set<ArrayBuffer>(message.returns)
   for (const parcel of message.parcels ?? []) {
     for (const chunk of parcel.chunks) if (chunk.buffer instanceof ArrayBuffer) buffers.add(chunk.buffer)
   }

@@ -30,12 +30,12 @@ export class Partitioner {
     this.#affinity = affinity
   }
 
-  /** `pooled` is the shard whose part the caller gives back to the payload pool; -1 for none. */
-  divide(chunk: Uint8Array, pooled = -1): Part {
+  /** `pooled`: the parts lie in buffers of the payload pool. */
+  divide(chunk: Uint8Array, pooled = false): Part {
     return this.#affinity === 'trace' ? this.#byTrace(chunk, pooled) : this.#bySeries(chunk)
   }
 
-  #byTrace(chunk: Uint8Array, pooled: number): Part {
+  #byTrace(chunk: Uint8Array, pooled: boolean): Part {
     const shards = this.#shards
     const items = new Int32Array(shards)
     const only = this.#onlyShard(chunk, items)
@@ -47,7 +47,7 @@ export class Partitioner {
     const writers: WireWriter[] = []
     const room = Math.ceil(chunk.length / shards) + (chunk.length >>> 3) + 512
     for (let shard = 0; shard < shards; shard++) {
-      writers.push(shard === pooled ? new WireWriter(room, takePayload(room)) : new WireWriter(room))
+      writers.push(pooled ? new WireWriter(room, takePayload(room)) : new WireWriter(room))
     }
     // Per shard: 0 = no header open, 1 = resource open, 2 = resource and scope open.
     const open = new Uint8Array(shards)
