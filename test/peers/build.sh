@@ -5,6 +5,7 @@
 #   test/peers/build.sh                 otelcol, prometheus, jaeger, loki (Go 1.26 or newer; 20 minutes on two cores from nothing)
 #   test/peers/build.sh otelcol loki    only these
 #   test/peers/build.sh rotel           a Rust collector, from its Python wheel; for the bench only
+#   test/peers/build.sh h2spec          the conformance tester of HTTP/2
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -45,6 +46,7 @@ for name in "${@:-otelcol prometheus jaeger loki}"; do
       prometheus) from_module prometheus github.com/prometheus/prometheus/cmd/prometheus ;;
       jaeger) from_module jaeger github.com/jaegertracing/jaeger/cmd/all-in-one ;;
       loki) from_module loki github.com/grafana/loki/v3/cmd/loki ;;
+      h2spec) GOBIN=$bin go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible ;;
       rotel)
         python3 -m venv "$root/venv"
         "$root/venv/bin/pip" -q install rotel==0.0.1a15

@@ -94,10 +94,11 @@ function putInteger(target: Uint8Array, at: number, pattern: number, mask: numbe
   return at
 }
 
-/** Huffman-coded when that is shorter. */
+/** Huffman-coded when that is not longer. */
 function putString(target: Uint8Array, at: number, text: string): number {
   const coded = huffmanLength(text)
-  if (coded < text.length) return encodeHuffman(text, target, putInteger(target, at, 0x80, 0x7f, coded))
+  if (coded <= text.length && coded > 0)
+    return encodeHuffman(text, target, putInteger(target, at, 0x80, 0x7f, coded))
   at = putInteger(target, at, 0, 0x7f, text.length)
   for (let index = 0; index < text.length; index++) target[at++] = text.charCodeAt(index)
   return at

@@ -1,13 +1,15 @@
 /**
  * A gRPC server for h2spec to run against:
  *
- *     node test/conformance/http2/h2spec-server.ts     prints its port
+ *     node test/conformance/http2/h2spec-server.ts [tls]     prints its port
  *
  * h2spec sends GET requests, to which the answer is a short text.
  */
 import net from 'node:net'
+import tls from 'node:tls'
 import { GRPC } from '../../../src/net/grpc.ts'
 import { createHttp2GrpcServer } from '../../../src/net/http2/grpc-server.ts'
+import { createAuthority, createCertificate } from '../../support/certificates.ts'
 
 const server = createHttp2GrpcServer({
   handlers: new Map([['/test.Service/Export', async (call) => call.message]]),
@@ -27,8 +29,18 @@ const server = createHttp2GrpcServer({
     permitWithoutStream: false,
   },
 })
-const listener = net.createServer((socket) => server.accept(socket))
+const listener = process.argv[2] === 'tls' ? secureListener() : net.createServer(accept)
+listener.on('tlsClientError', () => {})
 listener.listen(0, '127.0.0.1', () => {
   const address = listener.address()
   console.log(typeof address === 'object' && address !== null ? address.port : '')
 })
+
+function accept(socket: net.Socket): void {
+  server.accept(socket)
+}
+
+function secureListener(): net.Server {
+  const { cert, key } = createCertificate(createAuthority(), 'server')
+  return tls.createServer({ cert, key, ALPNProtocols: ['h2'] }, accept)
+}
