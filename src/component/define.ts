@@ -126,6 +126,8 @@ export interface SendingSettings {
   readonly retry: RetrySettings
   /** Undefined: no queue, the caller waits for the export. */
   readonly queue: QueueSettings | undefined
+  /** It writes to a place in this process or on this machine (a page, a log): a stage before it waits for its result only if told to. */
+  readonly local?: boolean
 }
 
 export interface RetrySettings {

@@ -320,8 +320,8 @@ class GraphBuilder {
 
   /**
    * True when an exporter behind this pipeline sends without a queue or waits for the result: a stage that would acknowledge
-   * on acceptance then waits too, so that the sender hears of a refusal. Exporters that have no sending shell at all
-   * (debug, file, pull) take what they get and do not count.
+   * on acceptance then waits too, so that the sender hears of a refusal. Exporters that stay on this machine (debug, file,
+   * pull, nop) take what they get and do not count.
    */
   #holdsCaller(pipeline: PipelineConfig, seen: Set<string>): boolean {
     if (seen.has(pipeline.id)) return false
@@ -330,7 +330,8 @@ class GraphBuilder {
       const exporter = this.#config.exporters.get(id)
       if (exporter !== undefined) {
         const sending = exporter.definition.sending?.(exporter.config)
-        return sending !== undefined && (sending.queue === undefined || sending.queue.waitForResult)
+        if (sending === undefined) return false
+        return sending.queue === undefined ? sending.local !== true : sending.queue.waitForResult
       }
       return this.#config.service.pipelines.some(
         (target) => target.receivers.includes(id) && this.#holdsCaller(target, seen),

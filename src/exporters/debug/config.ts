@@ -60,5 +60,6 @@ export function sendingOf(value: Config): SendingSettings {
       maxElapsedTimeMs: 300_000,
     },
     queue: value.sending_queue,
+    local: true,
   }
 }

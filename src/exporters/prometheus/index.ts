@@ -66,7 +66,7 @@ export default defineExporter({
   affinity: 'series',
   config,
   telemetry,
-  sending: ({ sending_queue }) => ({ timeoutMs: 0, retry: NO_RETRY, queue: sending_queue }),
+  sending: ({ sending_queue }) => ({ timeoutMs: 0, retry: NO_RETRY, queue: sending_queue, local: true }),
   listeners: ({ endpoint, transport }) => [{ path: ['endpoint'], endpoint, transport }],
   create({ id, config, telemetry, logger, host }) {
     const store = new FamilyStore(host.budget('series', config.max_series))
