@@ -15,6 +15,7 @@ async function answer(exporters: object, waitMs: number): Promise<number | 'none
     exporters,
     service: {
       shards: 1,
+      shutdown_timeout: '2s', // A client that waits for the batch holds the end of the receiver.
       telemetry: { metrics: { level: 'none' } },
       pipelines: {
         metrics: { receivers: ['otlp'], processors: ['batch'], exporters: Object.keys(exporters) },

@@ -29,9 +29,25 @@ import { OTLPTraceExporter as GrpcTraces } from '@opentelemetry/exporter-trace-o
 import { OTLPTraceExporter as JsonTraces } from '@opentelemetry/exporter-trace-otlp-http'
 import { OTLPTraceExporter as ProtoTraces } from '@opentelemetry/exporter-trace-otlp-proto'
 import { type Resource, resourceFromAttributes } from '@opentelemetry/resources'
-import { BatchLogRecordProcessor, LoggerProvider } from '@opentelemetry/sdk-logs'
-import { AggregationType, MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
-import { BatchSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
+import {
+  BatchLogRecordProcessor,
+  LoggerProvider,
+  type LogRecordExporter,
+  type ReadableLogRecord,
+} from '@opentelemetry/sdk-logs'
+import {
+  AggregationType,
+  MeterProvider,
+  PeriodicExportingMetricReader,
+  type PushMetricExporter,
+  type ResourceMetrics,
+} from '@opentelemetry/sdk-metrics'
+import {
+  BatchSpanProcessor,
+  type ReadableSpan,
+  type SpanExporter,
+  TracerProvider,
+} from '@opentelemetry/sdk-trace'
 
 export const TRANSPORTS = ['grpc', 'http/protobuf', 'http/json'] as const
 export type Transport = (typeof TRANSPORTS)[number]
@@ -68,9 +84,9 @@ export async function runClient(settings: ClientSettings): Promise<void> {
   const resource = resourceFromAttributes(settings.resource as Parameters<typeof resourceFromAttributes>[0], {
     ...(settings.schemaUrl !== undefined && { schemaUrl: settings.schemaUrl }),
   })
-  await sendTraces(resource, double(make.traces), settings.rounds)
-  await sendMetrics(resource, double(make.metrics), settings.rounds)
-  await sendLogs(resource, double(make.logs), settings.rounds)
+  await sendTraces(resource, double<ReadableSpan[], SpanExporter>(make.traces), settings.rounds)
+  await sendMetrics(resource, double<ResourceMetrics, PushMetricExporter>(make.metrics), settings.rounds)
+  await sendLogs(resource, double<ReadableLogRecord[], LogRecordExporter>(make.logs), settings.rounds)
   if (failures.length > 0) throw new AggregateError(failures, `exports failed: ${String(failures[0])}`)
 }
 
@@ -98,14 +114,14 @@ function doubled<Items, E extends Exporter<Items>>(main: E, mirror: E, failed: (
 function exportersOf({ transport, gzip, delta }: ClientSettings) {
   // The enum of the exporters' base package, which is not imported for one word.
   const compression = (gzip ? 'gzip' : 'none') as NonNullable<
-    ConstructorParameters<typeof ProtoTraces>[0]
-  >['compression']
+    NonNullable<ConstructorParameters<typeof ProtoTraces>[0]>['compression']
+  >
   const temporalityPreference = delta
     ? AggregationTemporalityPreference.DELTA
     : AggregationTemporalityPreference.CUMULATIVE
   const options = (base: string, path: string) => ({
     url: transport === 'grpc' ? `http://${base}` : base + path,
-    ...(compression && { compression }),
+    compression,
     temporalityPreference,
   })
   const [Traces, Metrics, Logs] = {
@@ -139,11 +155,7 @@ const ALL_KINDS: Attributes = {
   nothing: [],
 }
 
-async function sendTraces(
-  resource: Resource,
-  exporter: InstanceType<typeof GrpcTraces>,
-  rounds: number,
-): Promise<void> {
+async function sendTraces(resource: Resource, exporter: SpanExporter, rounds: number): Promise<void> {
   const provider = new TracerProvider({
     resource,
     spanLimits: { attributeCountLimit: 20, eventCountLimit: 4, linkCountLimit: 3 },
@@ -197,11 +209,7 @@ function makeTrace(tracer: Tracer, round: number): void {
   root.end()
 }
 
-async function sendMetrics(
-  resource: Resource,
-  exporter: InstanceType<typeof GrpcMetrics>,
-  rounds: number,
-): Promise<void> {
+async function sendMetrics(resource: Resource, exporter: PushMetricExporter, rounds: number): Promise<void> {
   const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 })
   const provider = new MeterProvider({
     resource,
@@ -279,11 +287,7 @@ const BODIES: readonly unknown[] = [
   undefined,
 ]
 
-async function sendLogs(
-  resource: Resource,
-  exporter: InstanceType<typeof GrpcLogs>,
-  rounds: number,
-): Promise<void> {
+async function sendLogs(resource: Resource, exporter: LogRecordExporter, rounds: number): Promise<void> {
   const provider = new LoggerProvider({
     resource,
     logRecordLimits: { attributeCountLimit: 20 },
