@@ -112,10 +112,8 @@ function doubled<Items, E extends Exporter<Items>>(main: E, mirror: E, failed: (
 }
 
 function exportersOf({ transport, gzip, delta }: ClientSettings) {
-  // The enum of the exporters' base package, which is not imported for one word.
-  const compression = (gzip ? 'gzip' : 'none') as NonNullable<
-    NonNullable<ConstructorParameters<typeof ProtoTraces>[0]>['compression']
-  >
+  // Each version of the base package has an enum of its own; the words are the same.
+  const compression = (gzip ? 'gzip' : 'none') as never
   const temporalityPreference = delta
     ? AggregationTemporalityPreference.DELTA
     : AggregationTemporalityPreference.CUMULATIVE
