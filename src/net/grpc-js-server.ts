@@ -9,6 +9,7 @@
  */
 import type { Socket } from 'node:net'
 import * as grpc from '@grpc/grpc-js'
+import { systemClock } from '../component/clock.ts'
 import { compact } from './compression.ts'
 import { GRPC, type GrpcServer, type GrpcServerOptions, type GrpcStatus, type UnaryCall } from './grpc.ts'
 
@@ -195,7 +196,7 @@ function register(server: grpc.Server, path: string, options: GrpcServerOptions,
     request.message = compact(call.request)
     const deadline = call.getDeadline()
     if (typeof deadline === 'number' && deadline !== Number.POSITIVE_INFINITY)
-      request.deadlineMs = performance.now() + deadline - Date.now()
+      request.deadlineMs = systemClock.monotonicMs() + deadline - Date.now()
     options.onMessage?.(-1, call.request.length)
     handler(request).then(
       (response) => callback(null, response),

@@ -6,7 +6,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, expect, test } from 'vitest'
-import { findPeer } from '../../bench/support/collectors.ts'
+import { findPeer } from '../support/peers.ts'
 
 const h2spec = findPeer('h2spec')
 if (h2spec === undefined) console.log('skipped: h2spec is not there; test/peers/build.sh h2spec installs it')

@@ -30,6 +30,7 @@ const PROTOCOL_FIELDS = new Set([
   'grpc-timeout',
   'grpc-encoding',
   'grpc-accept-encoding',
+  'accept-encoding',
 ])
 const UNIT_MS: Readonly<Record<string, number>> = {
   H: 3_600_000,

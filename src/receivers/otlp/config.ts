@@ -16,7 +16,7 @@ function urlPath(fallback: string) {
 const grpcFields = z.strictObject({
   ...grpcServerFields('localhost:4317'),
   /** Which HTTP/2 layer serves the port. */
-  implementation: z.enum(['http2', 'grpc-js']).default('grpc-js'),
+  implementation: z.enum(['http2', 'grpc-js']).default('http2'),
 })
 
 const httpFields = z.strictObject({
