@@ -4,9 +4,9 @@
  *     node bench/load/held-spans.ts [ROUNDS] [SPANS] [SHARDS]
  *
  * Both collectors get bench/configs/traces-tail-sampling.yaml with a decision_wait of 60 s (the
- * measurement must be done before), a short warm-up, and then the load: gRPC, 32 connections, 100 spans a request (36 KB). RSS is read
- * before the load, at its peak and 5 s after the last answer. Growth is against what the process took before
- * the load began, warmed up.
+ * measurement must be done before), a short warm-up, and then the load: gRPC, 32 connections, 100 spans a
+ * request (36 KB). RSS is read before the load, at its peak and 5 s after the last answer. Growth is against
+ * what the process took before the load began, warmed up.
  */
 import { execFileSync } from 'node:child_process'
 import os from 'node:os'

@@ -11,14 +11,16 @@
  */
 import { expect, test } from 'vitest'
 import { differsAt, SHARD_CASES, TAIL_CASES, type TailCase } from './support/tail-configs.ts'
-import { DECISION_WAIT_S, runCases, sumOf, type TailResult } from './support/tail-run.ts'
+import { runCases, sumOf, type TailResult } from './support/tail-run.ts'
 import { makeTraffic, type Traffic } from './support/tail-traffic.ts'
 
 const SEED = Number(process.env['TAIL_SEED'] ?? Math.floor(Date.now() / 1000) % 1_000_000)
 const TRACES = Number(process.env['TAIL_TRACES'] ?? 20_000)
 /** Cases that run side by side in one process: the Go collector holds about 2 KB a span for each. */
-const GROUP = 14
+const GROUP = 15
 const WEIR = 'weir with 2 shards'
+/** Seconds of decision_wait; the second when the machine was too slow for the first. */
+const WAITS = [20, 60]
 
 /** By case and collector: 1 for each trace that was kept. By policy and collector: what it counted. */
 interface Outcome {
@@ -68,15 +70,9 @@ async function runGroup(
   cases: readonly TailCase[],
   collectors: readonly (number | undefined)[],
 ): Promise<void> {
-  const results = await Promise.all(collectors.map((shards) => runCases(traffic, cases, shards)))
+  const results = await runInTime(cases, collectors)
   for (const result of results) {
-    const { collector, longestTraceMs, sendingMs, peakRssMib } = result
-    const [longest, sending] = [longestTraceMs, sendingMs].map(Math.round)
-    console.log(
-      `${collector}: sent in ${sending} ms, longest trace ${longest} ms, peak RSS ${peakRssMib} MiB`,
-    )
-    // All spans of each trace were there before the first moment at which it can be decided.
-    expect(longestTraceMs).toBeLessThan(DECISION_WAIT_S * 1000)
+    const { collector } = result
     for (const one of cases) {
       const { traces, problem } = wholeTraces(traffic, one, result)
       if (problem !== undefined) outcome.problems.push(problem)
@@ -85,6 +81,25 @@ async function runGroup(
         outcome.counts.set(`${one.name}.${name} ${collector}`, countsOf(`${one.name}.${name}`, result))
     }
   }
+}
+
+/** All spans of each trace must have been there before the first moment at which it can be decided. */
+async function runInTime(
+  cases: readonly TailCase[],
+  collectors: readonly (number | undefined)[],
+): Promise<TailResult[]> {
+  for (const waitS of WAITS) {
+    const results = await Promise.all(collectors.map((shards) => runCases(traffic, cases, shards, waitS)))
+    for (const { collector, longestTraceMs, sendingMs, peakRssMib } of results) {
+      const [longest, sending] = [longestTraceMs, sendingMs].map(Math.round)
+      console.log(
+        `${collector}: sent in ${sending} ms, longest trace ${longest} ms, peak RSS ${peakRssMib} MiB`,
+      )
+    }
+    if (results.every(({ longestTraceMs }) => longestTraceMs < waitS * 1000)) return results
+    console.log(`too slow for a decision_wait of ${waitS} s`)
+  }
+  throw new Error('the spans of some traces did not come in time')
 }
 
 function keptBy(name: string, collector: string): Uint8Array {
@@ -127,7 +142,10 @@ function compareWithGo(one: TailCase): string[] {
     const possible =
       (one.within === undefined || keptBy(one.within, WEIR)[index] === 1) &&
       !one.unless?.some((name) => keptBy(name, WEIR)[index] === 1)
-    const differs = possible && one.latencyMs !== undefined && differsAt(one.latencyMs, facts)
+    const differs =
+      one.nothingByGo === true
+        ? decision === 1
+        : possible && one.latencyMs !== undefined && differsAt(one.latencyMs, facts)
     if (differs) differing++
     if (go[index] === (differs ? 1 - decision : decision)) continue
     problems.push(
@@ -149,7 +167,7 @@ function countsOf(policy: string, { metrics }: TailResult): string {
 
 /** The policies of a case count the same in Weir with 2 shards and in the other. */
 function compareCounts(one: TailCase, other: string): string[] {
-  if (other === 'go' && one.latencyMs !== undefined) return []
+  if (other === 'go' && (one.latencyMs !== undefined || one.nothingByGo)) return []
   return (one.policies as { name: string }[]).flatMap(({ name }) => {
     const [ours, theirs] = [WEIR, other].map((collector) =>
       outcome.counts.get(`${one.name}.${name} ${collector}`),

@@ -6,6 +6,8 @@ export interface TailCase {
   readonly policies: readonly object[]
   /** What must come of it, so that a comparison of nothing with nothing does not pass. */
   readonly keeps?: 'all' | 'none'
+  /** 0.155 keeps no trace at all. */
+  readonly nothingByGo?: boolean
   readonly settings?: object
   /** The threshold of a latency policy in it, of which 0.155 takes another view: see differsAt. */
   readonly latencyMs?: number
@@ -33,6 +35,15 @@ const not = (sub: object) => policy('not', { not_sub_policy: sub })
 const and = (...subs: object[]) => policy('and', { and_sub_policy: named(subs) })
 const drop = (...subs: object[]) => policy('drop', { drop_sub_policy: named(subs) })
 const named = (subs: object[]) => subs.map((sub, index) => ({ ...sub, name: `sub_${index}` }))
+/** A total that is never reached, so that the rates decide nothing. */
+const composite = (percent: number | undefined, ...subs: object[]) =>
+  policy('composite', {
+    max_total_spans_per_second: 1_000_000_000,
+    composite_sub_policy: named(subs),
+    rate_allocation:
+      percent === undefined ? [] : subs.map((_, index) => ({ policy: `sub_${index}`, percent })),
+  })
+const limit = { burst_capacity: 2_000_000_000 }
 const regex = { enabled_regex_matching: true }
 const inverted = { invert_match: true }
 
@@ -129,6 +140,11 @@ export const TAIL_CASES: readonly TailCase[] = [
     ),
     settings: { sample_on_first_match: true },
   },
+  one('composite', composite(30, status('ERROR'), and(flags, spans({ min_spans: 3 })), share(5, 'last'))),
+  // Sub-policies without an allocation: from 0.160 on they have equal shares.
+  { ...one('composite-unlisted', composite(undefined, flags, share(10))), nothingByGo: true },
+  { ...one('rate', policy('rate_limiting', { spans_per_second: 1000, ...limit })), keeps: 'all' },
+  { ...one('bytes', policy('bytes_limiting', { bytes_per_second: 1000, ...limit })), keeps: 'all' },
   one('several', flags, tier(['gold']), code({ min_value: 600 }), spans({ min_spans: 8 }), state(['c'])),
 ]
 
@@ -151,5 +167,6 @@ export const SHARD_CASES: readonly TailCase[] = TAIL_CASES.filter(({ name }) =>
     'not-latency',
     'drop-two',
     'first-match',
+    'composite',
   ].includes(name),
 )

@@ -7,7 +7,6 @@ import type { TailCase } from './tail-configs.ts'
 import { sendTraffic } from './tail-load.ts'
 import type { Traffic } from './tail-traffic.ts'
 
-export const DECISION_WAIT_S = 20
 const PREFIX = 'otelcol_processor_tail_sampling_'
 
 export interface TailResult {
@@ -30,7 +29,7 @@ function makeConfig(
   cases: readonly TailCase[],
   ports: Ports,
   captureUrl: string,
-  traceCount: number,
+  { waitS, traceCount }: { readonly waitS: number; readonly traceCount: number },
 ): object {
   const entries = <T>(prefix: string, make: (one: TailCase) => T) =>
     Object.fromEntries(cases.map((one) => [`${prefix}/${one.name}`, make(one)]))
@@ -39,7 +38,7 @@ function makeConfig(
     receivers: { otlp: { protocols: { grpc: local(ports.grpc), http: local(ports.http) } } },
     processors: {
       ...entries('tail_sampling', (one) => ({
-        decision_wait: `${DECISION_WAIT_S}s`,
+        decision_wait: `${waitS}s`,
         num_traces: traceCount * 2,
         policies: one.policies,
         ...one.settings,
@@ -72,10 +71,11 @@ export async function runCases(
   traffic: Traffic,
   cases: readonly TailCase[],
   shards: number | undefined,
+  waitS: number,
 ): Promise<TailResult> {
   await using capture = await startCapture(traffic)
   const ports = { grpc: await freePort(), http: await freePort(), metrics: await freePort() }
-  const config = makeConfig(cases, ports, capture.url, traffic.traces.length)
+  const config = makeConfig(cases, ports, capture.url, { waitS, traceCount: traffic.traces.length })
   const collector = shards === undefined ? 'go' : `weir with ${shards} shards`
   const running = shards === undefined ? await startGo(config, ports) : await startWeirWith(config, shards)
   try {

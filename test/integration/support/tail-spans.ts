@@ -108,6 +108,12 @@ export function makeResources(dice: Dice): Origin[] {
     const extra = index % 4 === 0 ? attributeList(dice, 0.3) : []
     resources.push({ label, plain: { attributes: [...keyValues(own), ...extra] } })
   }
+  // Whatever the seed: an empty string, and values of another type.
+  const odd: Attributes[] = [{ tier: '' }, { tier: 450, 'http.code': 'gold', canary: 'true' }]
+  for (const [index, attributes] of odd.entries()) {
+    const label = `odd-${index}`
+    resources.push({ label, plain: { attributes: keyValues({ 'service.name': label, ...attributes }) } })
+  }
   return resources
 }
 
