@@ -38,10 +38,17 @@ interface Way {
   readonly protocol: 'grpc' | 'http'
   /** Fields of the sending exporter. */
   readonly fields: Readonly<Record<string, unknown>>
+  /** Fields of the receiver in Weir. */
+  readonly receiver: Readonly<Record<string, unknown>>
 }
 
-function way(protocol: 'grpc' | 'http', fields: Record<string, string>): Way {
-  return { name: [protocol, ...Object.values(fields)].join('-'), protocol, fields }
+function way(
+  protocol: 'grpc' | 'http',
+  fields: Record<string, string>,
+  receiver: Record<string, string> = {},
+): Way {
+  const name = [protocol, ...Object.values(fields), ...Object.values(receiver)].join('-')
+  return { name, protocol, fields, receiver }
 }
 
 const WAYS = [
@@ -101,15 +108,22 @@ test('Weir sends to the Go collector: all arrives, by every protocol, encoding a
 })
 
 test('the Go collector sends to Weir: all arrives, by every protocol, encoding and compression', async () => {
-  // Weir reads lz4, and does not write it.
-  const ways = [...WAYS, way('http', { encoding: 'proto', compression: 'lz4' })]
+  // Weir reads these and does not write them.
+  const ways = [
+    ...WAYS,
+    way('http', { encoding: 'proto', compression: 'lz4' }),
+    ...['none', 'gzip', 'zstd', 'snappy'].map((compression) =>
+      way('grpc', { compression }, { implementation: 'http2' }),
+    ),
+    ...['none', 'gzip'].map((compression) => way('grpc', { compression }, { implementation: 'grpc-js' })),
+  ]
   using folder = temporaryFolder()
   const port = await freePort()
   await using weir = await startWeir({
     receivers: Object.fromEntries(
-      ways.map(({ name, protocol }) => [
+      ways.map(({ name, protocol, receiver }) => [
         `otlp/${name}`,
-        { protocols: { [protocol]: { endpoint: `${LOOPBACK}:0` } } },
+        { protocols: { [protocol]: { endpoint: `${LOOPBACK}:0`, ...receiver } } },
       ]),
     ),
     exporters: Object.fromEntries(ways.map(({ name }) => [`file/${name}`, { path: `./${name}.jsonl` }])),

@@ -4,15 +4,22 @@
  */
 import { expect, test } from 'vitest'
 import { SIGNALS } from '../../src/otlp/batch.ts'
-import { startClientRig } from './support/client-rig.ts'
+import { type Implementation, startClientRig } from './support/client-rig.ts'
 import { fieldsUsed } from './support/compare.ts'
 import { COVERED } from './support/covered.ts'
-import { runClient, TRANSPORTS } from './support/js-client.ts'
+import { runClient, type Transport } from './support/js-client.ts'
 
-for (const transport of TRANSPORTS) {
+const SERVERS: readonly (readonly [Transport, Implementation?])[] = [
+  ['grpc', 'http2'],
+  ['grpc', 'grpc-js'],
+  ['http/protobuf'],
+  ['http/json'],
+]
+
+for (const [transport, implementation] of SERVERS) {
   for (const gzip of [false, true]) {
-    test(`${transport}${gzip ? ' with gzip' : ''}: all that the SDK sends arrives as it was sent`, async () => {
-      await using rig = await startClientRig()
+    test(`${transport}${implementation ? ` to ${implementation}` : ''}${gzip ? ' with gzip' : ''}: all that the SDK sends arrives as it was sent`, async () => {
+      await using rig = await startClientRig(implementation)
       const endpoints =
         transport === 'grpc'
           ? { endpoint: rig.grpcEndpoint, mirror: rig.mirror.grpcEndpoint }
@@ -39,7 +46,11 @@ for (const transport of TRANSPORTS) {
       // The Python SDK sends no trace state of links.
       expect([...COVERED, 'Link.traceState'].filter((field) => !used.has(field))).toEqual([])
       const counts = await rig.finish()
-      console.log(`JavaScript SDK, ${transport}, gzip ${gzip}:`, counts, `${used.size} fields`)
+      console.log(
+        `JavaScript SDK, ${transport} ${implementation ?? ''}, gzip ${gzip}:`,
+        counts,
+        `${used.size} fields`,
+      )
       expect(counts.traces).toBe(4 * 25 * 2 * 4)
       expect(counts.logs).toBe(4 * 25 * 2 * 11)
       expect(counts.metrics).toBeGreaterThan(4 * 25 * 2 * 15)

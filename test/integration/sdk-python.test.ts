@@ -24,22 +24,24 @@ const RESOURCES = [
 ]
 
 const CASES = [
-  ['grpc', 'none'],
-  ['grpc', 'gzip'],
-  ['http/protobuf', 'none'],
-  ['http/protobuf', 'gzip'],
-  ['http/protobuf', 'deflate'],
-  ['http/json', 'none'],
-  ['http/json', 'gzip'],
+  ['grpc', 'none', 'http2'],
+  ['grpc', 'gzip', 'http2'],
+  ['grpc', 'none', 'grpc-js'],
+  ['grpc', 'gzip', 'grpc-js'],
+  ['http/protobuf', 'none', 'node:http'],
+  ['http/protobuf', 'gzip', 'node:http'],
+  ['http/protobuf', 'deflate', 'node:http'],
+  ['http/json', 'none', 'node:http'],
+  ['http/json', 'gzip', 'node:http'],
 ] as const
 
 if (!existsSync(PYTHON))
   console.log(`skipped: ${PYTHON} is not there; run test/integration/python/install.sh`)
 
 test.skipIf(!existsSync(PYTHON)).for(CASES)(
-  '%s, compression %s: all that the SDK sends arrives as it was sent',
-  async ([transport, compression]) => {
-    await using rig = await startClientRig()
+  '%s, compression %s, served by %s: all that the SDK sends arrives as it was sent',
+  async ([transport, compression, server]) => {
+    await using rig = await startClientRig(server === 'node:http' ? undefined : server)
     const endpoints =
       transport === 'grpc'
         ? { endpoint: rig.grpcEndpoint, mirror: rig.mirror.grpcEndpoint }
@@ -55,7 +57,7 @@ test.skipIf(!existsSync(PYTHON)).for(CASES)(
     const covered = [...COVERED, 'Exemplar.traceId', 'Exemplar.filteredAttributes']
     expect(covered.filter((field) => !used.has(field))).toEqual([])
     const counts = await rig.finish()
-    console.log(`Python SDK, ${transport}, ${compression}:`, counts, `${used.size} fields`)
+    console.log(`Python SDK, ${transport} to ${server}, ${compression}:`, counts, `${used.size} fields`)
     expect(counts.traces).toBe(RESOURCES.length * ROUNDS * 2 * 4)
     expect(counts.logs).toBe(RESOURCES.length * ROUNDS * 2 * 11)
     expect(counts.metrics).toBeGreaterThan(RESOURCES.length * ROUNDS * 2 * 15)

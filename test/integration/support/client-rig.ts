@@ -24,12 +24,17 @@ export interface ClientRig extends AsyncDisposable {
   finish(): Promise<Record<Signal, number>>
 }
 
-export async function startClientRig(): Promise<ClientRig> {
+/** The HTTP/2 layers of the otlp receiver: both must serve every client. */
+export type Implementation = 'http2' | 'grpc-js'
+
+export async function startClientRig(implementation: Implementation = 'http2'): Promise<ClientRig> {
   const mirror = await new Capture().start()
   const outputs = { otlp_grpc: await new Capture().start(), otlp_http: await new Capture().start() }
   const weir = await startWeir({
     receivers: {
-      otlp: { protocols: { grpc: { endpoint: '127.0.0.1:0' }, http: { endpoint: '127.0.0.1:0' } } },
+      otlp: {
+        protocols: { grpc: { endpoint: '127.0.0.1:0', implementation }, http: { endpoint: '127.0.0.1:0' } },
+      },
     },
     processors: {
       resource: {

@@ -49,8 +49,7 @@ import {
   TracerProvider,
 } from '@opentelemetry/sdk-trace'
 
-export const TRANSPORTS = ['grpc', 'http/protobuf', 'http/json'] as const
-export type Transport = (typeof TRANSPORTS)[number]
+export type Transport = 'grpc' | 'http/protobuf' | 'http/json'
 
 export interface ClientSettings {
   readonly transport: Transport
