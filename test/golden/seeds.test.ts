@@ -1,6 +1,7 @@
 /**
- * The configuration files of this repository as users run them: the two collector files that the project began with, unchanged and with
- * no backend there; every example of pipelines/ and collector.yaml, with data on its way through. Only ports are set from outside.
+ * The configuration files of this repository as users run them: the two collector files that the project
+ * began with, unchanged and with no backend there; every example of pipelines/ and collector.yaml, with data
+ * on its way through. Only ports are set from outside.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import http from 'node:http'
@@ -103,7 +104,10 @@ function retries(weir: RunningWeir, component: string) {
   )
 }
 
-/** What the seeds promise while their backends are away. `scraped`: somebody answers the scrapes of the metrics file. */
+/**
+ * What the seeds promise while their backends are away. `scraped`: somebody answers the scrapes of the
+ * metrics file.
+ */
 async function checkSeed(file: string, weir: RunningWeir, ports: Ports, scraped: boolean): Promise<void> {
   const answer = await post(ports.http, 'traces', '{"test":"data"}')
   expect(answer.status).toBe(200)
@@ -150,7 +154,8 @@ const SEEDS = ['pipelines/caxton-observability.yaml', 'pipelines/caxton-metrics.
 for (const file of SEEDS) {
   test.concurrent(`${file} runs with its backends away, on other ports`, { timeout: 120_000 }, async () => {
     await using target = await startTarget()
-    const job = `{job_name: caxton-metrics, scrape_interval: 10s, static_configs: [{targets: ['${LOOPBACK}:${target.port}']}]}`
+    const targets = `[{targets: ['${LOOPBACK}:${target.port}']}]`
+    const job = `{job_name: caxton-metrics, scrape_interval: 10s, static_configs: ${targets}}`
     const scrape = file.includes('metrics') ? [`receivers.prometheus.config.scrape_configs=[${job}]`] : []
     const { weir, ports } = await startFile(file, {}, scrape)
     await using _stop = weir

@@ -1,6 +1,7 @@
 /**
- * Weir and the Go collector send to each other, every way that both know. Guarantee: random requests of all signals arrive equal field
- * by field; a refusal for good is one counted drop; a collector that restarts in between costs nothing.
+ * Weir and the Go collector send to each other, every way that both know. Guarantee: random requests of all
+ * signals arrive equal field by field; a refusal for good is one counted drop; a collector that restarts in
+ * between costs nothing. Over 300 lines for the configurations of both sides.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

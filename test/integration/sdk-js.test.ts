@@ -1,6 +1,6 @@
 /**
- * The OpenTelemetry SDK for JavaScript sends to Weir with two shards. Guarantee: every item arrives at every exporter, equal field by
- * field to what was sent but for the resource edit.
+ * The OpenTelemetry SDK for JavaScript sends to Weir with two shards. Guarantee: every item arrives at every
+ * exporter, equal field by field to what was sent but for the resource edit.
  */
 import { expect, test } from 'vitest'
 import { SIGNALS } from '../../src/otlp/batch.ts'
@@ -18,7 +18,8 @@ const SERVERS: readonly (readonly [Transport, Implementation?])[] = [
 
 for (const [transport, implementation] of SERVERS) {
   for (const gzip of [false, true]) {
-    test(`${transport}${implementation ? ` to ${implementation}` : ''}${gzip ? ' with gzip' : ''}: all that the SDK sends arrives as it was sent`, async () => {
+    const way = `${transport}${implementation ? ` to ${implementation}` : ''}${gzip ? ' with gzip' : ''}`
+    test(`${way}: all that the SDK sends arrives as it was sent`, async () => {
       await using rig = await startClientRig(implementation)
       const endpoints =
         transport === 'grpc'

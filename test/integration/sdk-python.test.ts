@@ -1,6 +1,7 @@
 /**
- * The OpenTelemetry SDK for Python sends to Weir with two shards. Guarantee: every item arrives at every exporter, equal field by
- * field to what was sent but for the resource edit. python/install.sh installs the SDK.
+ * The OpenTelemetry SDK for Python sends to Weir with two shards. Guarantee: every item arrives at every
+ * exporter, equal field by field to what was sent but for the resource edit. python/install.sh installs the
+ * SDK.
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'

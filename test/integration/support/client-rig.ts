@@ -1,6 +1,7 @@
 /**
- * Weir between real clients and three ways out: the file exporter, otlp_grpc and otlp_http, with a resource edit on the way. What
- * the clients sent is known from a mirror; each way out must hold the same with the edit, and nothing else.
+ * Weir between real clients and three ways out: the file exporter, otlp_grpc and otlp_http, with a resource
+ * edit on the way. What the clients sent is known from a mirror; each way out must hold the same with the
+ * edit, and nothing else.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'

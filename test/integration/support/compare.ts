@@ -1,7 +1,8 @@
 /**
- * Compares requests by meaning: as multisets of (resource, scope, item), where an item is a span, a log record, or a data point
- * with the head of its metric. Resources, scopes and metrics that hold nothing count as one entry each, so that none is lost unseen.
- * Only what has no meaning in proto3 is evened out: zeros that are written, and empty messages outside a oneof.
+ * Compares requests by meaning: as multisets of (resource, scope, item), where an item is a span, a log
+ * record, or a data point with the head of its metric. Resources, scopes and metrics that hold nothing count
+ * as one entry each, so that none is lost unseen. Only what has no meaning in proto3 is evened out: zeros
+ * that are written, and empty messages outside a oneof.
  */
 import protobuf from 'protobufjs'
 import type { Signal } from '../../../src/otlp/batch.ts'
@@ -49,7 +50,10 @@ function points(metric: Plain): Plain[] {
   return dataPoints === undefined ? [head] : dataPoints.map((point: Plain) => ({ head, point }))
 }
 
-/** Throws with the first differences, each beside the nearest entry of the other side, unless both hold the same entries. */
+/**
+ * Throws with the first differences, each beside the nearest entry of the other side, unless both hold the
+ * same entries.
+ */
 export function expectSame(
   what: string,
   signal: Signal,
@@ -69,7 +73,8 @@ export function expectSame(
   if (missing.length === 0 && surplus.length === 0) return wanted.length
   const shown = missing.slice(0, 3).map((entry) => difference(entry, surplus))
   throw new Error(
-    `${what}, ${signal}: of ${wanted.length} entries ${missing.length} are missing and ${surplus.length} are too many\n` +
+    `${what}, ${signal}: of ${wanted.length} entries ${missing.length} are missing ` +
+      `and ${surplus.length} are too many\n` +
       `${shown.join('\n')}${missing.length === 0 ? `too many: ${surplus[0]?.slice(0, 2000)}` : ''}`,
   )
 }

@@ -1,4 +1,7 @@
-/** Fields that every SDK uses in these tests. A test that says "all equal" checks first that there was something to compare. */
+/**
+ * Fields that every SDK uses in these tests. A test that says "all equal" checks first that there was
+ * something to compare.
+ */
 export const COVERED: readonly string[] = [
   'Span.traceState',
   'Span.parentSpanId',

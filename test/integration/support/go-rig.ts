@@ -1,4 +1,7 @@
-/** What the suites with the Go collector share: random requests, its configuration, and reading what was written. */
+/**
+ * What the suites with the Go collector share: random requests, its configuration, and reading what was
+ * written.
+ */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import protobuf from 'protobufjs'
@@ -12,8 +15,8 @@ import { parseLines } from './otlp-json.ts'
 export const SEED = Number(process.env['WEIR_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 
 /**
- * Random requests of every signal in turn; `object` is how the Go collector understands them. Those without an item are left out, since
- * collectors answer them and pass nothing on.
+ * Random requests of every signal in turn; `object` is how the Go collector understands them. Those without
+ * an item are left out, since collectors answer them and pass nothing on.
  */
 export function randomRequests(count: number, seed = SEED): RandomRequest[] {
   const random = seeded(seed)
@@ -27,7 +30,10 @@ export function randomRequests(count: number, seed = SEED): RandomRequest[] {
   return requests
 }
 
-/** The one thing that the Go collector does not keep: -0 in a double that has no presence is taken for the default. */
+/**
+ * The one thing that the Go collector does not keep: -0 in a double that has no presence is taken for the
+ * default.
+ */
 function withoutMinusZero(type: protobuf.Type, object: Plain): Plain {
   const kept = Object.entries(object).filter(
     ([key, value]) => type.fields[key]?.partOf || !Object.is(value, -0),
@@ -43,8 +49,8 @@ function withoutMinusZero(type: protobuf.Type, object: Plain): Plain {
 }
 
 /**
- * Posts them over HTTP, eight at a time, as protobuf; every second one as an odd encoder writes it, but metrics: of a packed field
- * that comes in several runs the Go collector keeps the last run only.
+ * Posts them over HTTP, eight at a time, as protobuf; every second one as an odd encoder writes it, but
+ * metrics: of a packed field that comes in several runs the Go collector keeps the last run only.
  */
 export async function postAll(url: string, requests: readonly RandomRequest[]): Promise<void> {
   const left = requests.entries()

@@ -1,6 +1,7 @@
 /**
- * The OpenTelemetry SDK for JavaScript in use: every kind of span, metric and log record that it makes, sent over one transport.
- * Each exporter is doubled, so that a mirror gets the very same export calls and shows what was sent.
+ * The OpenTelemetry SDK for JavaScript in use: every kind of span, metric and log record that it makes, sent
+ * over one transport. Each exporter is doubled, so that a mirror gets the very same export calls and shows
+ * what was sent. Over 300 lines, since what is sent reads best in one place.
  */
 import {
   type Attributes,

@@ -1,4 +1,7 @@
-/** Reads OTLP/JSON into the plain form of test/support/otlp.ts, by the message definitions; knows nothing of src/otlp. */
+/**
+ * Reads OTLP/JSON into the plain form of test/support/otlp.ts, by the message definitions; knows nothing of
+ * src/otlp.
+ */
 import protobuf from 'protobufjs'
 import { SIGNALS, type Signal } from '../../../src/otlp/batch.ts'
 import { messageType, type Plain, REQUESTS } from '../../support/otlp.ts'
