@@ -87,6 +87,8 @@ export async function runCases(
     await running.stop() // Drains: what was decided is at the backend afterwards.
     const captured = new Map(cases.map((one) => [one.name, capture.get(one.name)]))
     return { collector, captured, metrics, longestTraceMs, sendingMs, peakRssMib }
+  } catch (error) {
+    throw new Error(`${collector}: ${error}\n${running.log().slice(-4000)}`, { cause: error })
   } finally {
     await running.stop()
   }
@@ -94,17 +96,19 @@ export async function runCases(
 
 interface Running {
   readonly pid: number
+  log(): string
   stop(): PromiseLike<unknown>
 }
 
 async function startGo(config: object, ports: Ports): Promise<Running> {
   const peer = await startGoCollector(config, ports.grpc)
-  return { pid: peer.child.pid ?? 0, stop: peer.stop }
+  return { pid: peer.child.pid ?? 0, log: peer.output, stop: peer.stop }
 }
 
 async function startWeirWith(config: object, shards: number): Promise<Running> {
   const weir = await startWeir(config, { arguments: ['--set', `service.shards=${shards}`] })
-  return { pid: weir.pid, stop: () => weir[Symbol.asyncDispose]() }
+  const log = () => weir.log.map((line) => JSON.stringify(line)).join('\n')
+  return { pid: weir.pid, log, stop: () => weir[Symbol.asyncDispose]() }
 }
 
 /** Waits until every trace of every pipeline is decided. */
