@@ -35,15 +35,6 @@ export function takePayload(sizeBytes: number): Buffer {
   return buffer
 }
 
-/** Takes in a buffer that was lent to another thread and came back. */
-export function adoptPayload(buffer: ArrayBuffer): void {
-  const index = classOf(buffer.byteLength)
-  const exact = buffer.byteLength === 1 << (index + SMALLEST_BITS)
-  if (!exact || keptBytes + buffer.byteLength > POOL_LIMIT_BYTES) return
-  keptBytes += buffer.byteLength
-  free[index]?.push(Buffer.from(buffer))
-}
-
 /** Takes back what `view` is a view of, if it came from here. Nobody may use any view of it from now on. */
 export function givePayload(view: Uint8Array): void {
   const { buffer } = view

