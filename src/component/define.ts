@@ -34,6 +34,8 @@ export interface Consumer {
 
 export interface Component {
   start?(): Promise<void>
+  /** Shutdown begins upstream: data still comes in, but no caller is to be held longer than needed. */
+  drain?(): void
   shutdown?(deadline: AbortSignal): Promise<void>
 }
 

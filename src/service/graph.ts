@@ -70,6 +70,7 @@ export class Graph {
   }
 
   async #shutdownReceivers(deadline: AbortSignal): Promise<void> {
+    for (const { component } of this.nodes) component.drain?.()
     const owned = this.receivers.filter((node) => node.owned)
     await Promise.all(owned.map((node) => this.#stop(`receivers/${node.id}`, node.component, deadline)))
     const edges = this.receivers.flatMap((node) => Object.values(node.edges))

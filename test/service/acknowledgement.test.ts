@@ -51,3 +51,27 @@ test('a backend makes the client wait exactly when there is no queue in front of
     await answer({ otlp_http: { endpoint: backend.url, sending_queue: { enabled: false } } }, 2000),
   ).toBe('none')
 })
+
+test('a client that waits for a batch is answered when the drain begins, long before the deadline', async () => {
+  await using backend = await new HttpBackend().start()
+  const weir = await startWeir({
+    receivers: { otlp: { protocols: { http: { endpoint: '127.0.0.1:0' } } } },
+    processors: { batch: { timeout: '1h' } },
+    exporters: { otlp_http: { endpoint: backend.url, sending_queue: { enabled: false } } },
+    service: {
+      shards: 1,
+      shutdown_timeout: '60s',
+      telemetry: { metrics: { level: 'none' } },
+      pipelines: { metrics: { receivers: ['otlp'], processors: ['batch'], exporters: ['otlp_http'] } },
+    },
+  })
+  const metrics = [{ name: 'a', gauge: { dataPoints: [{ asInt: '1' }] } }]
+  const status = fetch(`http://${weir.address('receivers/otlp/protocols/http')}/v1/metrics`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-protobuf' },
+    body: encode('metrics', { resourceMetrics: [{ scopeMetrics: [{ metrics }] }] }),
+  }).then((response) => response.status)
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  expect(await weir.stop()).toBe(0)
+  expect(await status).toBe(200)
+})

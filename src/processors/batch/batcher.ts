@@ -213,12 +213,17 @@ export class Batcher {
     this.#pump()
   }
 
+  /** From now on everything is sent at once. */
+  drain(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#cut('shutdown')
+    this.#pump()
+  }
+
   /** Sends all that is held, and waits for the answers until the deadline. */
   async shutdown(deadline: AbortSignal): Promise<void> {
-    if (!this.#closed) {
-      this.#closed = true
-      this.#cut('shutdown')
-    }
+    this.drain()
     const idle = new Promise<void>((resolve) => {
       this.#idle = resolve
     })

@@ -93,6 +93,7 @@ export default defineProcessor({
       releases: true, // What comes in is copied.
       // Async, so that broken bytes reject instead of throwing when they are counted.
       consume: async (batch) => groups.consume(batch),
+      drain: () => groups.drain(),
       shutdown: (deadline) => groups.shutdown(deadline),
     }
   },
@@ -157,6 +158,10 @@ class BatcherGroups {
       if (values !== undefined) metadata.set(key, values)
     }
     return { metadata }
+  }
+
+  drain(): void {
+    for (const batcher of this.#batchers.values()) batcher.drain()
   }
 
   async shutdown(deadline: AbortSignal): Promise<void> {
