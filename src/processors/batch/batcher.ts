@@ -213,8 +213,15 @@ export class Batcher {
     this.#pump()
   }
 
-  /** From now on everything is sent at once. */
+  /**
+   * Shutdown has begun upstream. Callers that are held get their answer: everything is sent at once from now on. Without such callers
+   * it goes on to batch, since what stages before it flush would flood the queue behind it in small pieces.
+   */
   drain(): void {
+    if (this.#callers !== undefined) this.#close()
+  }
+
+  #close(): void {
     if (this.#closed) return
     this.#closed = true
     this.#cut('shutdown')
@@ -223,7 +230,7 @@ export class Batcher {
 
   /** Sends all that is held, and waits for the answers until the deadline. */
   async shutdown(deadline: AbortSignal): Promise<void> {
-    this.drain()
+    this.#close()
     const idle = new Promise<void>((resolve) => {
       this.#idle = resolve
     })
