@@ -227,11 +227,7 @@ export class WireWriter {
   rawRange(source: Uint8Array, start: number, end: number): this {
     const count = end - start
     this.#reserve(count)
-    const target = this.#bytes
-    let at = this.#at
-    if (count <= 32) for (let index = start; index < end; index++) target[at++] = source[index]!
-    else target.set(source.subarray(start, end), at)
-    this.#at += count
+    this.#at = putRange(this.#bytes, this.#at, source, start, end)
     return this
   }
 

@@ -54,22 +54,24 @@ export class Partitioner {
     const walker = this.#walker.reset(chunk)
     while (walker.nextResource()) {
       while (walker.nextScope()) {
+        // Neighbours that go to one shard are copied in one piece.
+        let runShard = -1
+        let runStart = 0
+        let runEnd = 0
         while (walker.nextItem()) {
           const shard = traceShard(chunk, walker.itemStart, walker.itemEnd, shards, this.#cursor)
-          const writer = writers[shard]!
-          if (open[shard] === 0) {
-            writer.begin(1, (walker.resourcesEnd - walker.resourcesStart) / shards)
-            this.#copyHeader(writer, chunk, walker.resourcesStart, walker.resourcesEnd)
-            open[shard] = 1
+          if (shard === runShard && walker.itemFieldStart === runEnd) {
+            runEnd = walker.itemEnd
+            continue
           }
-          if (open[shard] === 1) {
-            writer.begin(2, (walker.scopesEnd - walker.scopesStart) / shards)
-            this.#copyHeader(writer, chunk, walker.scopesStart, walker.scopesEnd)
-            open[shard] = 2
-          }
-          writer.tag(2, LEN).varint(walker.itemEnd - walker.itemStart)
-          writer.rawRange(chunk, walker.itemStart, walker.itemEnd)
+          if (runShard >= 0) writers[runShard]!.rawRange(chunk, runStart, runEnd)
+          if (open[shard] !== 2) this.#openHeaders(writers[shard]!, chunk, open[shard] === 0)
+          open[shard] = 2
+          runShard = shard
+          runStart = walker.itemFieldStart
+          runEnd = walker.itemEnd
         }
+        if (runShard >= 0) writers[runShard]!.rawRange(chunk, runStart, runEnd)
         for (let shard = 0; shard < shards; shard++) {
           if (open[shard] !== 2) continue
           writers[shard]!.end()
@@ -86,6 +88,17 @@ export class Partitioner {
       if (writers[shard]!.length > 0) chunks[shard] = writers[shard]!.finish()
     }
     return { chunks, items }
+  }
+
+  /** Begins the Scope* message that the walker is in, and the Resource* message around it if it is not open yet. */
+  #openHeaders(writer: WireWriter, chunk: Uint8Array, resourceToo: boolean): void {
+    const walker = this.#walker
+    if (resourceToo) {
+      writer.begin(1, (walker.resourcesEnd - walker.resourcesStart) / this.#shards)
+      this.#copyHeader(writer, chunk, walker.resourcesStart, walker.resourcesEnd)
+    }
+    writer.begin(2, (walker.scopesEnd - walker.scopesStart) / this.#shards)
+    this.#copyHeader(writer, chunk, walker.scopesStart, walker.scopesEnd)
   }
 
   /** Counts the items of each shard. The shard that owns them all, or -1. */

@@ -8,7 +8,7 @@
  */
 export const SLAB_BYTES = 1 << 20
 
-/** Empty slabs that are kept: this many, plus a quarter of those in use. */
+/** Empty slabs that are kept: this many, plus as many as are in use. */
 const SPARE_SLABS = 8
 
 export class Slabs {
@@ -104,7 +104,7 @@ export class Slabs {
     this.#freeNumbers.push(slab)
     if (buffer.length === SLAB_BYTES) {
       this.#inUse--
-      if (this.#spare.length < SPARE_SLABS + this.#inUse / 4) {
+      if (this.#spare.length < SPARE_SLABS + this.#inUse) {
         this.#spare.push(buffer)
         return
       }
@@ -114,7 +114,7 @@ export class Slabs {
 
   /** Gives spare slabs above the limit back to the runtime; called as load goes down. */
   trim(): void {
-    while (this.#spare.length > SPARE_SLABS + this.#inUse / 4) {
+    while (this.#spare.length > SPARE_SLABS + this.#inUse) {
       this.#spare.pop()
       this.heldBytes -= SLAB_BYTES
     }
