@@ -40,6 +40,7 @@ export async function startCapture(traffic: Traffic): Promise<Capture> {
       response.writeHead(200, { 'content-type': 'application/x-protobuf' }).end()
     })
   })
+  server.keepAliveTimeout = 300_000 // A connection that closes under a request costs its sender a retry.
   await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   return {

@@ -49,6 +49,7 @@ function makeConfig(
       endpoint: `${captureUrl}/${one.name}`,
       compression: 'none',
       sending_queue: { queue_size: 1000, block_on_overflow: true },
+      retry_on_failure: { initial_interval: '200ms' },
     })),
     service: {
       telemetry: {
