@@ -33,7 +33,7 @@ export interface LoadResult {
 
 const PAYLOADS = 16
 
-async function main(plan: LoadPlan): Promise<LoadResult> {
+export default async function load(plan: LoadPlan): Promise<LoadResult> {
   const payloads = Array.from({ length: PAYLOADS }, (_, index) => tracePayload(plan.items, index + 1))
   const cpu = process.cpuUsage()
   const startedMs = performance.now()
@@ -254,6 +254,6 @@ async function grpc(plan: LoadPlan, payloads: readonly Payload[]): Promise<Count
 
 if (import.meta.main) {
   const plan = JSON.parse(process.argv[2] ?? '{}') as LoadPlan
-  console.log(JSON.stringify(await main(plan)))
+  console.log(JSON.stringify(await load(plan)))
   process.exit(0)
 }
