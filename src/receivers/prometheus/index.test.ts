@@ -54,12 +54,12 @@ async function setUp(job: object = {}, more: object = {}, host = new TestHost(),
   }
   const receiver = createReceiver(definition, config, { host, logger: log, ...(next && { next }) })
   await receiver.start()
-  // Half a millisecond back: a target whose place is just now would have two scrapes in the first interval.
-  await receiver.clock.advance(-0.5)
   /** Lets one interval pass and gives what came: `name value`, stale points as `name stale`. */
+  let intervalMs = 999.5 // The first ends early: a target whose place is just now would be scraped twice in it.
   const scrape = async (): Promise<string[]> => {
     const before = receiver.sink.batches.length
-    await receiver.clock.advance(1000)
+    await receiver.clock.advance(intervalMs)
+    intervalMs = 1000
     await until(() => receiver.sink.batches.length > before)
     return points(receiver.sink.take().map(decodeBatch))
   }
