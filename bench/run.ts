@@ -15,7 +15,7 @@ import { parseArgs } from 'node:util'
 import { findPeer } from '../test/support/peers.ts'
 import { CASES, type Case } from './cases.ts'
 import { type CollectorName, startCollector } from './support/collectors.ts'
-import { endLoad, runLoad } from './support/load.ts'
+import { runLoad } from './support/load.ts'
 
 interface Run {
   readonly cpuMicrosPerItem: number
@@ -157,7 +157,6 @@ for (const item of CASES.filter((candidate) => candidate.name.includes(flags.onl
   results.push({ case: item, runs })
   console.log(`${HEADER}\n| ${tableRow({ case: item, runs })} |\n`)
 }
-await endLoad()
 if (!flags['no-write']) {
   mkdirSync(join(import.meta.dirname, 'results'), { recursive: true })
   writeFileSync(join(import.meta.dirname, 'results/latest.json'), `${JSON.stringify(results, null, 1)}\n`)

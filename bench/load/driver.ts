@@ -33,7 +33,7 @@ export interface LoadResult {
 
 const PAYLOADS = 16
 
-export default async function load(plan: LoadPlan): Promise<LoadResult> {
+async function load(plan: LoadPlan): Promise<LoadResult> {
   const payloads = Array.from({ length: PAYLOADS }, (_, index) => tracePayload(plan.items, index + 1))
   const cpu = process.cpuUsage()
   const startedMs = performance.now()

@@ -11,7 +11,7 @@
 import { execFileSync } from 'node:child_process'
 import os from 'node:os'
 import { type CollectorName, startCollector } from '../support/collectors.ts'
-import { endLoad, runLoad } from '../support/load.ts'
+import { runLoad } from '../support/load.ts'
 
 const ROUNDS = Number(process.argv[2] ?? 3)
 const SPANS = Number(process.argv[3] ?? 400_000)
@@ -89,4 +89,3 @@ if (weir && otelcol) {
     `peak: ${Math.round(weir.peak)} / ${Math.round(otelcol.peak)} = ${ratio(weir.peak, otelcol.peak)}`,
   )
 }
-await endLoad()

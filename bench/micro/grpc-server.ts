@@ -14,7 +14,7 @@ import os from 'node:os'
 import { GRPC, type GrpcServerOptions } from '../../src/net/grpc.ts'
 import { createGrpcJsServer } from '../../src/net/grpc-js-server.ts'
 import { createHttp2GrpcServer } from '../../src/net/http2/grpc-server.ts'
-import { endLoad, runLoad } from '../support/load.ts'
+import { runLoad } from '../support/load.ts'
 import { tracePayload } from '../support/payload.ts'
 
 const ROUNDS = 5
@@ -117,5 +117,4 @@ async function main(): Promise<void> {
 if (process.argv[2] === 'serve') serve(process.argv[3] ?? 'http2')
 else {
   await main()
-  await endLoad()
 }

@@ -1,20 +1,20 @@
-/** Runs the driver in a worker thread, so that it has an event loop and a CPU account of its own beside the bench's. */
-import { Piscina } from 'piscina'
+/** Runs the driver in a process of its own and gives its result. */
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
 import type { LoadPlan, LoadResult } from '../load/driver.ts'
 
-/** One driver at a time; its thread is kept warm between loads. */
-const pool = new Piscina<LoadPlan, LoadResult>({
-  filename: new URL('../load/driver.ts', import.meta.url).href,
-  minThreads: 0,
-  maxThreads: 1,
-  idleTimeout: 60_000,
-})
-
-export function runLoad(plan: LoadPlan): Promise<LoadResult> {
-  return pool.run(plan)
-}
-
-/** Ends the driver's thread: the bench can exit. */
-export async function endLoad(): Promise<void> {
-  await pool.destroy()
+export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
+  const driver = join(import.meta.dirname, '../load/driver.ts')
+  const child = spawn(process.execPath, [driver, JSON.stringify(plan)], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  let errors = ''
+  child.stdout.on('data', (data) => {
+    output += String(data)
+  })
+  child.stderr.on('data', (data) => {
+    errors += String(data)
+  })
+  const code = await new Promise<number | null>((resolve) => void child.on('close', resolve))
+  if (code !== 0) throw new Error(`the driver failed: ${errors}`)
+  return JSON.parse(output) as LoadResult
 }
