@@ -2,10 +2,9 @@
 # Installs the programs that Weir is tested against and compared with: each is built from its Go module at the version that the
 # go.mod and go.sum beside this script pin, into $WEIR_PEERS/bin (default ~/.cache/weir-peers/bin). What is there stays.
 #
-#   test/peers/build.sh                 otelcol, prometheus, jaeger, loki (Go 1.26 or newer; 20 minutes on two cores from nothing)
+#   test/peers/build.sh                 otelcol, prometheus, jaeger, loki, h2spec, telemetrygen (Go 1.26 or newer; 20 minutes on two cores from nothing)
 #   test/peers/build.sh otelcol loki    only these
 #   test/peers/build.sh rotel           a Rust collector, from its Python wheel; for the bench only
-#   test/peers/build.sh h2spec          the conformance tester of HTTP/2
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -34,7 +33,7 @@ collector() {
     && GOFLAGS=-mod=mod go build -trimpath -ldflags='-s -w' -o "$bin/otelcol" .)
 }
 
-for name in "${@:-otelcol prometheus jaeger loki}"; do
+for name in "${@:-otelcol prometheus jaeger loki h2spec telemetrygen}"; do
   for peer in $name; do
     if [ -x "$bin/$peer" ]; then
       echo "$peer is there: $bin/$peer"
@@ -46,6 +45,7 @@ for name in "${@:-otelcol prometheus jaeger loki}"; do
       prometheus) from_module prometheus github.com/prometheus/prometheus/cmd/prometheus ;;
       jaeger) from_module jaeger github.com/jaegertracing/jaeger/cmd/all-in-one ;;
       loki) from_module loki github.com/grafana/loki/v3/cmd/loki ;;
+      telemetrygen) GOBIN=$bin go install github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen@v0.161.0 ;;
       h2spec) GOBIN=$bin go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible ;;
       rotel)
         python3 -m venv "$root/venv"
