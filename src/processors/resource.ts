@@ -14,11 +14,11 @@
  */
 import { z } from 'zod'
 import { defineProcessor } from '../component/define.ts'
+import { AttributeList } from '../otlp/attribute-list.ts'
 import type { Batch } from '../otlp/batch.ts'
 import { RESOURCE, RESOURCE_SPANS } from '../otlp/fields.ts'
 import { givePayload, takePayload } from '../otlp/payload-pool.ts'
 import { FieldCursor, LEN, lenFieldLength, putLenHeader, putRange } from '../otlp/wire.ts'
-import { AttributeList } from './attribute-actions/attribute-list.ts'
 import { resourceAction } from './attribute-actions/config.ts'
 import { AttributeEditor } from './attribute-actions/editor.ts'
 

@@ -7,10 +7,10 @@
  */
 import { RE2JS } from 're2js'
 import { type JsValue, jsToAnyValue, ValueRef } from '../../otlp/any-value.ts'
+import { type AttributeList, type EncodedAttribute, encodeAttribute } from '../../otlp/attribute-list.ts'
 import type { RequestContext } from '../../otlp/batch.ts'
 import { ANY_VALUE } from '../../otlp/fields.ts'
 import { readString } from '../../otlp/wire.ts'
-import { type AttributeList, type EncodedAttribute, encodeAttribute } from './attribute-list.ts'
 import { type ActionConfig, type ActionName, actionName, groupNames } from './config.ts'
 import { convertedValue, encodeStringValue, hashedValue } from './conversions.ts'
 

@@ -14,6 +14,7 @@
  */
 import { defineProcessor } from '../../component/define.ts'
 import { ConfigError } from '../../errors.ts'
+import { AttributeList } from '../../otlp/attribute-list.ts'
 import { type ItemEdit, KEEP, mapItems, WROTE } from '../../otlp/edit.ts'
 import {
   EXPONENTIAL_HISTOGRAM_DATA_POINT,
@@ -25,7 +26,6 @@ import {
   SUMMARY_DATA_POINT,
 } from '../../otlp/fields.ts'
 import type { ItemWalker } from '../../otlp/item-walker.ts'
-import { AttributeList } from '../attribute-actions/attribute-list.ts'
 import { AttributeEditor } from '../attribute-actions/editor.ts'
 import { config, foreignProperties } from './config.ts'
 import { Matcher } from './matcher.ts'

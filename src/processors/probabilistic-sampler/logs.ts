@@ -2,12 +2,13 @@
  * Judges log records: randomness from their attributes, the trace id or an attribute of the config;
  * priority, a percentage, from another attribute.
  */
+
+import { AttributeList } from '../../otlp/attribute-list.ts'
 import { ValueRef } from '../../otlp/attributes.ts'
 import { DROP, KEEP, type Verdict, WROTE } from '../../otlp/edit.ts'
 import { ANY_VALUE, LOG_RECORD } from '../../otlp/fields.ts'
 import type { ItemWalker } from '../../otlp/item-walker.ts'
 import { FieldCursor, LEN, type WireWriter } from '../../otlp/wire.ts'
-import { AttributeList } from '../attribute-actions/attribute-list.ts'
 import type { Config } from './config.ts'
 import { ATTRIBUTE, MISSING_RANDOMNESS, type Sampler, TRACE_ID_HASH } from './sampler.ts'
 import { isId } from './spans.ts'

@@ -11,7 +11,7 @@
  * its first occurrence, as in the Go collector's map. One list is reused for all messages, so nothing is
  * allocated per message.
  */
-import { KEY_VALUE } from '../../otlp/fields.ts'
+import { KEY_VALUE } from './fields.ts'
 import {
   FieldCursor,
   LEN,
@@ -21,7 +21,7 @@ import {
   rangeEquals,
   varintLength,
   type WireWriter,
-} from '../../otlp/wire.ts'
+} from './wire.ts'
 
 /**
  * Numbers per attribute. `field` is the range in the message; the others lie in `#from`: the KeyValue and
