@@ -8,6 +8,7 @@
 import type { z } from 'zod'
 import type { RefusedError } from '../errors.ts'
 import type { Batch, Signal } from '../otlp/batch.ts'
+import type { AuthSide } from './auth.ts'
 import type { Host } from './host.ts'
 import type { Logger } from './logger.ts'
 import type { Instruments, TelemetryTable } from './telemetry.ts'
@@ -79,6 +80,8 @@ export interface ListenerClaim {
   readonly path: readonly string[]
   readonly endpoint: string
   readonly transport?: 'tcp' | 'tcp4' | 'tcp6' | 'unix' | undefined
+  /** It speaks TLS. Without it a listener that other machines can reach is warned of. */
+  readonly tls?: boolean | undefined
 }
 
 export interface ProcessorDefinition<C, T extends TelemetryTable> extends Definition<C, T> {
@@ -182,6 +185,13 @@ export interface ExtensionDefinition<C, T extends TelemetryTable> extends Defini
   listeners?(config: C): readonly ListenerClaim[]
   /** `main`: one instance in the main thread (health, profiles). `shard`: one per shard (authenticators, storage). */
   readonly runsIn: 'main' | 'shard'
+  /**
+   * Authenticators only: the sides they can stand on with this config. `auth.authenticator` may name no other extension, so
+   * that a mistake is found before the start. create() then gives a ServerAuthenticator or ClientAuthenticator.
+   */
+  authenticates?(config: C): readonly AuthSide[]
+  /** Of those for clients: over gRPC it is to be used with TLS only. */
+  readonly needsTls?: boolean
   create(settings: Settings<C, T> & { readonly service: ServiceView }): Component
 }
 
@@ -227,7 +237,7 @@ export function defineExtension<C, T extends TelemetryTable>(definition: Extensi
   return { kind: 'extension', ...definition } as const
 }
 
-/** All components that a configuration may name, by kind and type. */
+/** Components that a configuration may name, by kind and type: all, or those that one configuration does name. */
 export interface Registry {
   readonly receivers: readonly AnyReceiver[]
   readonly processors: readonly AnyProcessor[]
@@ -236,4 +246,9 @@ export interface Registry {
   readonly extensions: readonly AnyExtension[]
   /** Component types that users may name and that Weir refuses by name, with the reason: kind -> type -> reason. */
   readonly refused: Readonly<Partial<Record<Kind, Readonly<Record<string, string>>>>>
+  /** Every name that could be written, old ones included, when not all of the components are loaded: for "did you mean". */
+  readonly names?: Readonly<Partial<Record<Kind, readonly string[]>>>
 }
+
+/** Loads what the tree (plain values) names; called without a tree, everything. */
+export type RegistryLoader = (tree?: unknown) => Promise<Registry>

@@ -8,8 +8,9 @@ import * as grpc from '@grpc/grpc-js'
 import type { ClientAuthenticator } from '../component/auth.ts'
 import type { Host } from '../component/host.ts'
 import { DownstreamError, RetryableError, ShutdownError, toError } from '../errors.ts'
+import { NO_CONTEXT } from '../otlp/batch.ts'
 import { FieldCursor, LEN } from '../otlp/wire.ts'
-import { clientAuthenticator } from './client-auth.ts'
+import { clientAuthenticator, type RequestHeaders, sendAuthorized, withoutTls } from './client-auth.ts'
 import type { GrpcClientConfig } from './client-fields.ts'
 import { GRPC } from './grpc.ts'
 import { isLoopback } from './proxy.ts'
@@ -83,6 +84,7 @@ export class GrpcClient {
     const { tls } = this.#config
     this.#tls = new ClientTls(this.#target.forceTls ? { ...tls, insecure: false } : tls)
     this.#auth = clientAuthenticator(this.#config.auth, this.#host)
+    if (this.#auth?.needsTls && !this.#tls.options()) throw withoutTls(this.#config.auth)
     this.#connected().getChannel().getConnectivityState(true)
   }
 
@@ -94,20 +96,30 @@ export class GrpcClient {
 
   /**
    * One call. Rejects with RetryableError or DownstreamError by the status (spec: OTLP/gRPC). `timeoutMs` is
-   * told to the server; 0 = none. `attempt` ends the call.
+   * told to the server; 0 = none. `attempt` ends the call. `context` is the origin of the data, for an authenticator
+   * that looks at it.
    */
   async call(
     path: string,
     message: Uint8Array,
     timeoutMs: number,
     attempt: AbortSignal,
+    context = NO_CONTEXT,
   ): Promise<Uint8Array> {
     if (this.#closed) throw new ShutdownError('exporter is shutting down')
+    const send = (headers: RequestHeaders) => this.#send(path, message, timeoutMs, attempt, headers)
+    return await sendAuthorized(this.#auth, this.#config.headers, context, send)
+  }
+
+  async #send(
+    path: string,
+    message: Uint8Array,
+    timeoutMs: number,
+    attempt: AbortSignal,
+    headers: RequestHeaders,
+  ): Promise<Uint8Array> {
     const metadata = new grpc.Metadata({ waitForReady: this.#config.wait_for_ready })
-    if (this.#auth)
-      for (const [name, value] of Object.entries(await this.#auth.headers())) add(metadata, name, value)
-    for (const { name, value } of this.#config.headers)
-      if (metadata.get(name).length === 0) add(metadata, name, value.reveal())
+    for (const [name, value] of Object.entries(headers)) add(metadata, name, value)
     attempt.throwIfAborted()
     const options = timeoutMs > 0 ? { deadline: Date.now() + timeoutMs } : {}
     return await new Promise<Uint8Array>((resolve, reject) => {

@@ -76,7 +76,11 @@ test('TLS: verifies by the CA or not at all, and presents its certificate', asyn
 test('credentials: of the URL, of an authenticator, which must exist', async () => {
   await using backend = await new HttpBackend().start()
   const host = new TestHost()
-  host.extensions.set('bearer', { headers: async () => ({ authorization: 'Bearer t' }) })
+  host.extensions.set('bearer', {
+    async authorize(headers: Record<string, string>) {
+      headers['authorization'] = 'Bearer t'
+    },
+  })
   const withUser = new URL(backend.url.replace('http://', 'http://ann:p%40ss@'))
   await post({}, withUser)
   await post({ auth: { authenticator: 'bearer' } }, new URL(backend.url), host)

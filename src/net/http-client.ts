@@ -10,6 +10,7 @@ import { buildConnector, type Dispatcher, EnvHttpProxyAgent, Pool, ProxyAgent } 
 import type { ClientAuthenticator } from '../component/auth.ts'
 import type { Host } from '../component/host.ts'
 import { DownstreamError, RetryableError, ShutdownError, toError } from '../errors.ts'
+import { NO_CONTEXT } from '../otlp/batch.ts'
 import { clientAuthenticator } from './client-auth.ts'
 import type { HttpClientConfig } from './client-fields.ts'
 import { type Compression, compress } from './compression.ts'
@@ -65,13 +66,15 @@ export class HttpClient {
 
   /**
    * Sends one POST. Rejects with RetryableError when no answer came (connection, time-out); a status,
-   * whatever it is, resolves. `headers` are the exporter's own; those of the config replace them.
+   * whatever it is, resolves. `headers` are the exporter's own; those of the config replace them. `context` is the
+   * origin of the data, for an authenticator that looks at it.
    */
   async post(
     url: URL,
     headers: Readonly<Record<string, string>>,
     chunks: readonly Uint8Array[],
     attempt: AbortSignal,
+    context = NO_CONTEXT,
   ): Promise<HttpResponse> {
     if (this.#closed) throw new ShutdownError('exporter is shutting down')
     const sent: Record<string, string> = { 'user-agent': USER_AGENT, ...headers }
@@ -83,9 +86,30 @@ export class HttpClient {
       sent['content-encoding'] = compression
     }
     for (const { name, value } of this.#config.headers) sent[name.toLowerCase()] = value.reveal()
-    if (this.#auth) Object.assign(sent, await this.#auth.headers())
+    if (!this.#auth) return await this.#request('POST', url, sent, body, attempt)
+    const asked = { ...sent }
+    await this.#auth.authorize(asked, context)
+    const answer = await this.#request('POST', url, asked, body, attempt)
+    if (answer.status !== 401 || this.#auth.rejected?.(asked) !== true) return answer
+    await this.#auth.authorize(sent, context)
+    return await this.#request('POST', url, sent, body, attempt)
+  }
+
+  /** As post(), for what authenticators ask of their own servers. */
+  async get(url: URL, attempt: AbortSignal): Promise<HttpResponse> {
+    if (this.#closed) throw new ShutdownError('shutting down')
+    return await this.#request('GET', url, { 'user-agent': USER_AGENT }, [], attempt)
+  }
+
+  async #request(
+    method: 'GET' | 'POST',
+    url: URL,
+    headers: Record<string, string>,
+    chunks: readonly Uint8Array[],
+    attempt: AbortSignal,
+  ): Promise<HttpResponse> {
     try {
-      return await this.#exchange(url, sent, body, attempt)
+      return await this.#exchange(method, url, headers, chunks, attempt)
     } catch (error) {
       const { message, cause } = describe(toError(error))
       throw new RetryableError(`${url.host}: ${message}`, { cause })
@@ -93,6 +117,7 @@ export class HttpClient {
   }
 
   async #exchange(
+    method: 'GET' | 'POST',
     url: URL,
     headers: Record<string, string>,
     chunks: readonly Uint8Array[],
@@ -100,14 +125,15 @@ export class HttpClient {
   ): Promise<HttpResponse> {
     let length = 0
     for (const chunk of chunks) length += chunk.length
-    headers['content-length'] = String(length)
     const blocks = coalesce(chunks)
     const [only] = blocks
-    const body = blocks.length === 1 && only ? only : Readable.from(blocks, { objectMode: false })
+    const whole = blocks.length === 1 && only ? only : Readable.from(blocks, { objectMode: false })
+    const body = method === 'GET' ? null : whole
+    if (body) headers['content-length'] = String(length)
     const response: Dispatcher.ResponseData = await this.#pool(url).request({
       origin: url.origin,
       path: url.pathname + url.search,
-      method: 'POST',
+      method,
       headers,
       body,
       signal: attempt,

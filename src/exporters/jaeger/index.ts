@@ -53,7 +53,7 @@ export default defineExporter({
       shutdown: () => client.shutdown(),
       consume: (batch, attempt) =>
         postAll(batch, async (message) => {
-          await client.call(POST_SPANS, message, config.timeout, attempt)
+          await client.call(POST_SPANS, message, config.timeout, attempt, batch.context)
         }),
     }
   },

@@ -13,7 +13,7 @@ import { defineExporter } from '../../component/define.ts'
 import { PartialError } from '../../component/partial-error.ts'
 import { DownstreamError, isRetryable, RetryableError, toError } from '../../errors.ts'
 import { HttpClient, statusError } from '../../net/http-client.ts'
-import type { Batch } from '../../otlp/batch.ts'
+import type { Batch, RequestContext } from '../../otlp/batch.ts'
 import { sendingSettings } from '../../sending/fields.ts'
 import { config, type LokiConfig, legacyWarnings } from './config.ts'
 import { jsonBody, protobufBody } from './push-request.ts'
@@ -39,10 +39,11 @@ export default defineExporter({
     const url = new URL(config.endpoint)
     const json = config.encoding === 'json'
     const type = json ? 'application/json' : 'application/x-protobuf'
-    const send = async (push: Push, attempt: AbortSignal) => {
+    const send = async (push: Push, attempt: AbortSignal, context: RequestContext) => {
       const tenant: Record<string, string> = push.tenant === '' ? {} : { [TENANT_HEADER]: push.tenant }
       const body = json ? jsonBody(push) : protobufBody(push)
-      const response = await client.post(url, { 'content-type': type, ...tenant }, [body], attempt)
+      const headers = { 'content-type': type, ...tenant }
+      const response = await client.post(url, headers, [body], attempt, context)
       const { status } = response
       if (status >= 200 && status < 300) return
       throw statusError(response, url, host.clock.wallMs(), (code) => code === 429 || code >= 500)
@@ -56,7 +57,7 @@ export default defineExporter({
         const converted = converter.convert(batch, host.clock.wallMs())
         const results = await Promise.all(
           converted.pushes.map((push) =>
-            send(push, attempt).then(
+            send(push, attempt, batch.context).then(
               () => undefined,
               (error: unknown) => toError(error),
             ),

@@ -60,14 +60,16 @@ test('sends headers, the credentials of the authenticator, the deadline and its 
   await using backend = await start()
   const host = new TestHost()
   host.extensions.set('oauth2client', {
-    headers: async () => ({ authorization: 'Bearer t', 'x-tenant': 'auth' }),
+    async authorize(headers: Record<string, string>) {
+      Object.assign(headers, { authorization: 'Bearer t', 'x-tenant': 'auth' })
+    },
   })
   const headers = { 'X-Tenant': 'config', 'X-Scope': 'a' }
   const config = { headers, auth: { authenticator: 'oauth2client' }, timeout: '20s' }
   await using exporter = await make(backend.endpoint, config, 'traces', host)
   await exporter.consume(traces({ spans: ['a'] }))
   const call = backend.calls[0]
-  // A header of the config does not replace what is there already.
+  // What the authenticator sets replaces a header of the config.
   expect(call?.metadata.get('x-tenant')).toEqual(['auth'])
   expect(call?.metadata.get('x-scope')).toEqual(['a'])
   expect(call?.metadata.get('authorization')).toEqual(['Bearer t'])

@@ -60,7 +60,7 @@ export default defineExporter({
       },
       shutdown: () => client.shutdown(),
       async consume(batch, attempt) {
-        const answer = await client.call(path, batch.bytes(), config.timeout, attempt)
+        const answer = await client.call(path, batch.bytes(), config.timeout, attempt, batch.context)
         const partial = readAnswer(answer)
         if (!partial) return
         // Counted as sent: what was rejected would be rejected again, and the rest was taken.

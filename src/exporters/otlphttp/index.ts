@@ -71,7 +71,7 @@ export default defineExporter({
       shutdown: () => client.shutdown(),
       async consume(batch: Batch, attempt: AbortSignal) {
         const body = json ? [jsonBody(batch)] : batch.chunks
-        const response = await client.post(url, headers, body, attempt)
+        const response = await client.post(url, headers, body, attempt, batch.context)
         const { status } = response
         if (status < 200 || status > 299)
           throw statusError(response, url, host.clock.wallMs(), isRetryableStatus, statusMessage(response))

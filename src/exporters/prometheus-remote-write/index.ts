@@ -136,7 +136,8 @@ export default defineExporter({
       }
       const headers = { ...forwardedHeaders(batch, config.include_metadata_keys) }
       Object.assign(headers, message === RW2 ? HEADERS_2 : HEADERS_1)
-      await sendPush(push, { client, url, headers, parallel, wallMs, check }, attempt)
+      const { context } = batch
+      await sendPush(push, { client, url, headers, context, parallel, wallMs, check }, attempt)
     }
 
     /** True when the receiver does not know 2.0 and names can be written in 1.0. From then on 1.0 is spoken. */

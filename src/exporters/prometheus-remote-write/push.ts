@@ -10,7 +10,7 @@
 import { PartialError } from '../../component/partial-error.ts'
 import { DownstreamError, isRetryable, RetryableError, toError } from '../../errors.ts'
 import { bodyText, type HttpClient, type HttpResponse, statusError } from '../../net/http-client.ts'
-import type { Batch } from '../../otlp/batch.ts'
+import type { Batch, RequestContext } from '../../otlp/batch.ts'
 import type { WriteRequest } from './series.ts'
 
 /** The receiver does not speak this version of remote write: 415, or a success that tells of nothing written. */
@@ -30,6 +30,7 @@ export interface PushOptions {
   readonly client: HttpClient
   readonly url: URL
   readonly headers: Readonly<Record<string, string>>
+  readonly context: RequestContext
   readonly parallel: number
   readonly wallMs: () => number
   /** Called with every success, before it counts: a v2 answer may turn out to be none. */
@@ -67,8 +68,8 @@ export async function sendPush(push: Push, options: PushOptions, attempt: AbortS
 }
 
 async function sendOne(request: WriteRequest, options: PushOptions, attempt: AbortSignal): Promise<void> {
-  const { client, url, headers } = options
-  const response = await client.post(url, headers, [request.block], attempt)
+  const { client, url, headers, context } = options
+  const response = await client.post(url, headers, [request.block], attempt, context)
   if (response.status === 415)
     throw new UnknownVersionError(`${url.host} answered 415: ${bodyText(response)}`)
   if (response.status < 200 || response.status > 299)
