@@ -23,7 +23,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['errors.ts', 'version.ts'],
   ['otlp', 'config'],
   ['component'],
-  ['net', 'workers', 'sending', 'prometheus'],
+  ['net', 'workers', 'storage', 'sending', 'prometheus'],
   ['service', ...KINDS],
   ['components.ts', 'refused-components.ts'],
   ['main.ts', 'shard.ts', 'index.ts', 'weir.mjs'],
