@@ -1,34 +1,38 @@
 /**
- * The built-in components, one explicit list per kind. A component that is not here does not exist.
+ * The built-in components, one line each: the name in YAML, the module, and old names that are still accepted. A component
+ * that is not here does not exist. A module is loaded when a configuration names its component (component/catalog.ts).
  */
-import type { Registry } from './component/define.ts'
-import forward from './connectors/forward.ts'
-import debug from './exporters/debug/index.ts'
-import file from './exporters/file/index.ts'
-import jaeger from './exporters/jaeger/index.ts'
-import loki from './exporters/loki/index.ts'
-import nopExporter from './exporters/nop.ts'
-import otlpGrpc from './exporters/otlp/index.ts'
-import otlpHttp from './exporters/otlphttp/index.ts'
-import prometheus from './exporters/prometheus/index.ts'
-import prometheusRemoteWrite from './exporters/prometheus-remote-write/index.ts'
-import healthCheck from './extensions/health-check.ts'
-import attributes from './processors/attributes/index.ts'
-import batch from './processors/batch/index.ts'
-import memoryLimiter from './processors/memory-limiter/index.ts'
-import probabilisticSampler from './processors/probabilistic-sampler/index.ts'
-import resource from './processors/resource.ts'
-import tailSampling from './processors/tail-sampling/index.ts'
-import nopReceiver from './receivers/nop.ts'
-import otlp from './receivers/otlp/index.ts'
-import prometheusReceiver from './receivers/prometheus/index.ts'
+import { entry, registryOf } from './component/catalog.ts'
 import { refusedComponents } from './refused-components.ts'
 
-export const registry: Registry = {
-  receivers: [otlp, prometheusReceiver, nopReceiver],
-  processors: [memoryLimiter, batch, resource, attributes, tailSampling, probabilisticSampler],
-  exporters: [otlpGrpc, otlpHttp, prometheusRemoteWrite, prometheus, jaeger, loki, debug, file, nopExporter],
-  connectors: [forward],
-  extensions: [healthCheck],
+export const registry = registryOf({
+  receivers: [
+    entry('otlp', () => import('./receivers/otlp/index.ts')),
+    entry('prometheus', () => import('./receivers/prometheus/index.ts')),
+    entry('nop', () => import('./receivers/nop.ts')),
+  ],
+  processors: [
+    entry('memory_limiter', () => import('./processors/memory-limiter/index.ts')),
+    entry('batch', () => import('./processors/batch/index.ts')),
+    entry('resource', () => import('./processors/resource.ts')),
+    entry('attributes', () => import('./processors/attributes/index.ts')),
+    entry('tail_sampling', () => import('./processors/tail-sampling/index.ts')),
+    entry('probabilistic_sampler', () => import('./processors/probabilistic-sampler/index.ts')),
+  ],
+  exporters: [
+    entry('otlp_grpc', () => import('./exporters/otlp/index.ts'), ['otlp']),
+    entry('otlp_http', () => import('./exporters/otlphttp/index.ts'), ['otlphttp']),
+    entry('prometheus_remote_write', () => import('./exporters/prometheus-remote-write/index.ts'), [
+      'prometheusremotewrite',
+    ]),
+    entry('prometheus', () => import('./exporters/prometheus/index.ts')),
+    entry('jaeger', () => import('./exporters/jaeger/index.ts')),
+    entry('loki', () => import('./exporters/loki/index.ts')),
+    entry('debug', () => import('./exporters/debug/index.ts'), ['logging']),
+    entry('file', () => import('./exporters/file/index.ts')),
+    entry('nop', () => import('./exporters/nop.ts')),
+  ],
+  connectors: [entry('forward', () => import('./connectors/forward.ts'))],
+  extensions: [entry('health_check', () => import('./extensions/health-check.ts'))],
   refused: refusedComponents,
-}
+})

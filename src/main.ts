@@ -152,9 +152,10 @@ function hasSource({ config }: SourceOptions): boolean {
   return false
 }
 
-async function builtIns() {
+/** The built-in components that a tree names, or all of them. */
+async function builtIns(tree?: unknown) {
   const { registry } = await import('./components.ts')
-  return registry
+  return registry(tree)
 }
 
 async function loader(options: SourceOptions) {
@@ -175,7 +176,7 @@ async function run(options: SourceOptions): Promise<void> {
   const { gateIds } = await import('./config/feature-gates.ts')
   const { runService } = await import('./service/run.ts')
   const featureGates = gateIds(options.featureGates)
-  const code = await runService({ loaded, reload: load, registry: await builtIns(), featureGates })
+  const code = await runService({ loaded, reload: load, registry: builtIns, featureGates })
   process.exit(code)
 }
 

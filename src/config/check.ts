@@ -176,7 +176,8 @@ function lookUp(
     tell(path, `${kind} type "${type}" is not supported: ${refused[type]}`, true)
     return undefined
   }
-  const words = known.flatMap((definition) => [definition.type, ...(definition.deprecatedTypes ?? [])])
+  const loaded = known.flatMap((definition) => [definition.type, ...(definition.deprecatedTypes ?? [])])
+  const words = registry.names?.[kind] ?? loaded
   tell(path, `unknown ${kind} type "${type}"${hint(type, words, 'known types')}`, true)
   return undefined
 }

@@ -2,7 +2,7 @@
  * From `--config` and `--set` to a checked configuration: read, merge, expand, check. Everything that is
  * wrong is thrown together as one ConfigError, in the order of the sources and their lines.
  */
-import type { Registry } from '../component/define.ts'
+import type { Registry, RegistryLoader } from '../component/define.ts'
 import type { ConfigProblem } from '../errors.ts'
 import { checkTree } from './check.ts'
 import { Expander } from './expand.ts'
@@ -19,7 +19,7 @@ export interface LoadOptions {
   readonly sets: readonly string[]
   readonly env: Environment
   /** Asked for only when the sources can be read: hostile text is refused before any component is loaded. */
-  readonly registry: Registry | (() => Promise<Registry>)
+  readonly registry: Registry | RegistryLoader
 }
 
 export interface LoadedConfig {
@@ -33,8 +33,10 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
   const report = new Report()
   const { root, files } = await readTree(options, report)
   const { registry } = options
-  const config = checkTree(root, typeof registry === 'function' ? await registry() : registry, report)
+  const known = typeof registry === 'function' ? await registry(toPlain(root.value)) : registry
+  const config = checkTree(root, known, report)
   report.throwIfFailed(files)
+  // Made after the check, which has repaired values that came from expressions.
   return { config, tree: toPlain(root.value), warnings: sortProblems(report.warnings, files) }
 }
 

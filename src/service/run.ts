@@ -2,7 +2,7 @@
  * The service: what `weir --config` runs until a signal ends it. Main holds configuration, life cycle, admin endpoints and
  * own metrics; the data flows in the shards (workers/pool.ts, shard-service.ts).
  */
-import type { Registry } from '../component/define.ts'
+import type { RegistryLoader } from '../component/define.ts'
 import type { Logger } from '../component/logger.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import { ConfigError, formatProblem, toError } from '../errors.ts'
@@ -13,7 +13,7 @@ export interface RunOptions {
   readonly loaded: LoadedConfig
   /** Reads the configuration again, for SIGHUP. */
   readonly reload: () => Promise<LoadedConfig>
-  readonly registry: Registry
+  readonly registry: RegistryLoader
   readonly featureGates: readonly string[]
 }
 

@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { systemClock } from '../component/clock.ts'
-import type { Component, Registry, ServiceView } from '../component/define.ts'
+import type { Component, Registry, RegistryLoader, ServiceView } from '../component/define.ts'
 import type { ListenOptions } from '../component/host.ts'
 import type { Logger } from '../component/logger.ts'
 import type { LoadedConfig } from '../config/load.ts'
@@ -27,7 +27,7 @@ interface ThreadMetrics {
 const IDLE_SHARD_MIB = 35
 
 export class Service {
-  readonly #registry: Registry
+  readonly #registry: Registry | RegistryLoader
   readonly #logger: Logger
   readonly #shardEntry: URL | undefined
   readonly #startedAtMs = Date.now()
@@ -48,7 +48,7 @@ export class Service {
   shards = 0
 
   /** `shardEntry`: the file that shards run, when they need more components than the built-in ones. */
-  constructor(registry: Registry, logger: Logger, shardEntry?: URL) {
+  constructor(registry: Registry | RegistryLoader, logger: Logger, shardEntry?: URL) {
     this.#registry = registry
     this.#logger = logger
     this.#shardEntry = shardEntry

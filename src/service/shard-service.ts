@@ -7,7 +7,7 @@
  */
 import type { MessagePort } from 'node:worker_threads'
 import { systemClock } from '../component/clock.ts'
-import type { Component, Registry } from '../component/define.ts'
+import type { Component, Registry, RegistryLoader } from '../component/define.ts'
 import type { Logger } from '../component/logger.ts'
 import { counter, gauge } from '../component/telemetry.ts'
 import { checkConfig } from '../config/check.ts'
@@ -47,7 +47,7 @@ interface Running {
 
 export class ShardService {
   readonly #start: ShardStart
-  readonly #registry: Registry
+  readonly #registry: Registry | RegistryLoader
   readonly #rpc: Rpc
   readonly #shared: SharedView
   readonly #meter: SharedMeter
@@ -59,7 +59,7 @@ export class ShardService {
   #current: Running | undefined
   #old: Running | undefined
 
-  constructor(start: ShardStart, registry: Registry, port: Port) {
+  constructor(start: ShardStart, registry: Registry | RegistryLoader, port: Port) {
     this.#start = start
     this.#registry = registry
     this.#shared = new SharedView(start.memory, start.shard)
@@ -142,7 +142,8 @@ export class ShardService {
 
   async #prepare(tree: unknown): Promise<void> {
     this.#starting = true
-    const config = checkConfig(tree, this.#registry)
+    const registry = this.#registry
+    const config = checkConfig(tree, typeof registry === 'function' ? await registry(tree) : registry)
     const fields = this.#start.shards > 1 ? { shard: this.#start.shard } : {}
     // What a component says while it starts, it says on every shard: shard 0 speaks for all.
     const quiet = () => this.#start.shard !== 0 && this.#starting

@@ -6,12 +6,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { registry } from '../../src/components.ts'
+import { registry as load } from '../../src/components.ts'
 import { RefusedError, WeirError } from '../../src/errors.ts'
 import { Batch, type Signal } from '../../src/otlp/batch.ts'
 import { createExporter, createProcessor, createReceiver } from '../support/create-test.ts'
 import { logs, metrics, traces } from '../support/otlp.ts'
 
+const registry = await load()
 const folder = mkdtempSync(join(tmpdir(), 'weir-contract-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 

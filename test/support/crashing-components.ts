@@ -1,7 +1,7 @@
 /** The built-in components and a processor that ends its thread when it sees a span called `crash`. */
 import { z } from 'zod'
 import { defineProcessor, type Registry } from '../../src/component/define.ts'
-import { registry as builtIn } from '../../src/components.ts'
+import { registry as loadBuiltIn } from '../../src/components.ts'
 
 const crash = defineProcessor({
   type: 'crash',
@@ -22,4 +22,5 @@ const crash = defineProcessor({
   }),
 })
 
+const builtIn = await loadBuiltIn()
 export const registry: Registry = { ...builtIn, processors: [...builtIn.processors, crash] }
