@@ -44,3 +44,8 @@ export function givePayload(view: Uint8Array): void {
   keptBytes += buffer.byteLength
   free[classOf(buffer.byteLength)]?.push(Buffer.from(buffer))
 }
+
+/** Leaves what `view` is a view of to the garbage collector: something refers to it for longer than its owner knows. */
+export function keepPayload(view: Uint8Array): void {
+  lent.delete(view.buffer)
+}

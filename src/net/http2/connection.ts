@@ -75,14 +75,17 @@ export abstract class Connection implements FrameSink {
     start: number,
     end: number,
   ): void
-  protected abstract onReset(streamId: number): void
+  protected abstract onReset(streamId: number, code: number): void
   protected abstract onWindowUpdate(streamId: number, increment: number): void
   /** After a change of the initial window, or more room on the connection. */
   protected abstract onWindowsOpened(): void
   protected abstract onInitialWindow(change: number): void
   protected abstract onPing(): void
   protected abstract onPingAck(): void
-  protected abstract onGoAway(): void
+  /** Last stream, code and text of a GOAWAY stand between `start` and `end`. */
+  protected abstract onGoAway(bytes: Buffer, start: number, end: number): void
+  /** The peer's settings were taken over. */
+  protected onSettings(): void {}
   protected abstract isIdle(streamId: number): boolean
   protected abstract resetStream(streamId: number, code: number): void
   /** An error that is no fault of the peer. */
@@ -202,7 +205,7 @@ export abstract class Connection implements FrameSink {
         if (end - start !== 4) throw frameSizeError('RST_STREAM of a wrong length')
         if (this.isIdle(streamId)) throw protocolError('RST_STREAM on an idle stream')
         this.guard.take(FLOOD.RESET, this.nowMs)
-        return void this.onReset(streamId)
+        return void this.onReset(streamId, readUint32(bytes, start))
       case FRAME.PRIORITY:
         if (streamId === 0) throw protocolError('PRIORITY on the connection')
         this.guard.take(FLOOD.PRIORITY, this.nowMs)
@@ -214,7 +217,7 @@ export abstract class Connection implements FrameSink {
         if (streamId !== 0) throw protocolError('GOAWAY on a stream')
         if (end - start < 8) throw frameSizeError('GOAWAY is too short')
         this.guard.take(FLOOD.IGNORED, this.nowMs)
-        return void this.onGoAway()
+        return void this.onGoAway(bytes, start, end)
       case FRAME.PUSH_PROMISE:
         throw protocolError('PUSH_PROMISE')
       default:
@@ -269,6 +272,7 @@ export abstract class Connection implements FrameSink {
     const change = this.peerSettings.initialWindowSize - before
     this.encoder.setLimit(this.peerSettings.headerTableSize)
     this.output.frame(FRAME.SETTINGS, FLAG.ACK, NOTHING)
+    this.onSettings()
     if (change === 0) return
     this.onInitialWindow(change)
     if (change > 0) this.onWindowsOpened()
