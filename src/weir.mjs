@@ -2,6 +2,7 @@
 // The command `weir`. Plain JavaScript that any Node can read, so that one too old is told what to do instead
 // of failing on syntax. In a checkout it starts the sources, installed as a package the compiled program.
 import { existsSync } from 'node:fs'
+import module from 'node:module'
 
 const NEEDED = [24, 12]
 const [major, minor] = process.versions.node.split('.').map(Number)
@@ -16,6 +17,7 @@ if (major < NEEDED[0] || (major === NEEDED[0] && minor < NEEDED[1])) {
 } else {
   const source = new URL('./main.ts', import.meta.url)
   const start = existsSync(source) ? source : new URL('../dist/main.js', import.meta.url)
+  module.enableCompileCache() // Here already: main.ts would come too late for itself.
   import(start.href).catch((error) => {
     console.error(error)
     process.exitCode = 2

@@ -26,7 +26,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['net', 'workers', 'storage', 'sending', 'prometheus'],
   ['service', ...KINDS],
   ['components.ts', 'refused-components.ts'],
-  ['main.ts', 'shard.ts', 'index.ts', 'weir.mjs'],
+  ['main.ts', 'command-line.ts', 'shard.ts', 'shard.mjs', 'index.ts', 'weir.mjs'],
 ]
 const layerOf = (file: string) => {
   const top = file.split('/')[1] ?? ''
@@ -77,7 +77,7 @@ test('every file is reachable from an entry', () => {
     // Worker entries are named by URL, the entry of the command by a string.
     for (const [, name] of read(file).matchAll(/'\.\.?\/((?:\.\.\/)?[a-z-]+\.ts)'/g)) visit(`src/${name}`)
   }
-  for (const entry of ['src/main.ts', 'src/shard.ts', 'src/index.ts', 'src/weir.mjs']) visit(entry)
+  for (const entry of ['src/main.ts', 'src/shard.mjs', 'src/index.ts', 'src/weir.mjs']) visit(entry)
   expect(sources.filter((file) => !seen.has(file))).toEqual([])
 })
 

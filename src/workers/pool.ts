@@ -165,7 +165,7 @@ export class ShardPool {
       this.#shards[index] = { rpc, worker: undefined, startedMs: performance.now(), ready: false }
       return
     }
-    const suffix = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+    const suffix = import.meta.url.endsWith('.ts') ? 'mjs' : 'js'
     const worker = new Worker(this.#options.entry ?? new URL(`../shard.${suffix}`, import.meta.url), {
       workerData: startData(index),
       name: `shard ${index}`,

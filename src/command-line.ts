@@ -1,0 +1,225 @@
+/**
+ * The program: arguments, output and exit code. 0 is clean, 1 a bad configuration or command line, 2 a
+ * crash.
+ *
+ * Importing this file runs it (main.ts does). What a command does not need is not loaded: components only where a
+ * configuration names them or all are listed, the service only to run.
+ */
+import { Command, Option } from 'commander'
+import { hint } from './config/nearest.ts'
+import { ConfigError, formatProblem } from './errors.ts'
+import { VERSION } from './version.ts'
+
+interface SourceOptions {
+  readonly config: readonly string[]
+  readonly set: readonly string[]
+  readonly featureGates: readonly string[]
+}
+
+interface PrintOptions extends SourceOptions {
+  readonly mode: 'redacted' | 'unredacted'
+  readonly format: 'yaml' | 'json'
+  readonly validate: boolean
+}
+
+const EXAMPLES = `
+Examples:
+  $ weir --config collector.yaml
+  $ weir --config base.yaml --config team.yaml --set processors.batch.timeout=5s
+  $ weir --config env:COLLECTOR_CONFIG
+  $ weir --config base.yaml --config 'yaml:exporters::debug::verbosity: detailed'
+  $ weir validate --config collector.yaml
+  $ weir print-config --config collector.yaml --format json
+  $ weir schema > weir.schema.json
+
+Sources of --config are a path, file:PATH, env:NAME or yaml:TEXT; later ones are merged over earlier ones.
+In values, \${env:NAME}, \${env:NAME:-default}, \${file:PATH} and \${yaml:TEXT} are replaced; $$ is a plain $.
+
+Signals: SIGTERM and SIGINT drain and end the process, SIGHUP reads the configuration again.
+Exit codes: 0 clean, 1 bad configuration or command line, 2 crash.
+`
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0) // The reader has seen enough: weir components | head.
+})
+process.on('uncaughtException', (error) => {
+  process.stderr.write(`weir crashed: ${error.stack ?? error.message}\n`)
+  process.exit(2)
+})
+
+try {
+  await commandLine().parseAsync(process.argv)
+} catch (error) {
+  fail(error)
+}
+
+/** Ends with 1 and the problems one per line, or with 2 for anything that is not the user's doing. */
+function fail(error: unknown): void {
+  if (error instanceof ConfigError) {
+    process.stderr.write(`${error.problems.map(formatProblem).join('\n')}\n`)
+    process.exitCode = 1
+  } else {
+    process.stderr.write(`weir crashed: ${error instanceof Error ? error.stack : error}\n`)
+    process.exitCode = 2
+  }
+}
+
+function commandLine(): Command {
+  const program = withSources(new Command('weir'))
+    .description('OpenTelemetry collector for Node.js. Without a command it runs until SIGTERM or SIGINT.')
+    .version(VERSION, '-v, --version', 'print the version')
+    .enablePositionalOptions()
+    .showSuggestionAfterError()
+    .showHelpAfterError('(weir --help shows what there is)')
+    .addHelpText('after', EXAMPLES)
+    .allowExcessArguments()
+    .action(() => (program.args.length > 0 ? unknownCommand(program) : run(sourcesOf(program, {}))))
+  withSources(program.command('validate'))
+    .description('check a configuration; every problem is printed as FILE:LINE:COLUMN: PATH: MESSAGE')
+    .addHelpText('after', '\nExample:\n  $ weir validate --config collector.yaml')
+    .action((options: SourceOptions) => validate(sourcesOf(program, options)))
+  program
+    .command('components')
+    .description('list every component: kind, type, signals, stability')
+    .option('--json', 'print JSON instead of YAML', false)
+    .action(({ json }: { json: boolean }) => components(json))
+  program
+    .command('schema')
+    .description('print the JSON Schema of a configuration, for editors')
+    .action(schema)
+  withSources(program.command('print-config'))
+    .alias('print-initial-config')
+    .description('print the merged and expanded configuration')
+    .addOption(
+      new Option('--mode <mode>', 'hide secrets or not')
+        .choices(['redacted', 'unredacted'])
+        .default('redacted'),
+    )
+    .addOption(
+      new Option('--format <format>', 'form of the output').choices(['yaml', 'json']).default('yaml'),
+    )
+    .option('--no-validate', 'print it even when it is wrong')
+    .addHelpText('after', '\nExample:\n  $ weir print-config --config collector.yaml --format json')
+    .action((options: PrintOptions) => printConfig({ ...options, ...sourcesOf(program, options) }))
+  program
+    .command('featuregate [id]')
+    .description('list the feature gates that are known, and what each of them is here')
+    .action(featureGate)
+  program.command('fields', { hidden: true }).description('print docs/fields.md').action(fields)
+  return program
+}
+
+function withSources(command: Command): Command {
+  const collect = (value: string, all: string[] = []) => [...all, value]
+  return command
+    .option('-c, --config <source>', 'where the configuration is; may be given several times', collect)
+    .option('-s, --set <key.key=value>', 'one value over those of the sources; several times', collect)
+    .option(
+      '--feature-gates <gates>',
+      'a,+b,-c: taken for compatibility; unknown gates are warned about',
+      collect,
+      [],
+    )
+}
+
+/** What stands before a command belongs to the program, what stands behind it to the command: both count. */
+function sourcesOf(program: Command, own: Partial<SourceOptions>): SourceOptions {
+  const outer = program.opts<Partial<SourceOptions>>()
+  return {
+    config: [...(outer.config ?? []), ...(own.config ?? [])],
+    set: [...(outer.set ?? []), ...(own.set ?? [])],
+    featureGates: [...(outer.featureGates ?? []), ...(own.featureGates ?? [])],
+  }
+}
+
+function unknownCommand(program: Command): void {
+  const [word = ''] = program.args
+  const names = program.commands.map((command) => command.name()).filter((name) => name !== 'fields')
+  process.stderr.write(`unknown command "${word}"${hint(word, names, 'commands')}\n`)
+  process.exitCode = 1
+}
+
+/** False, with a word to the user, when there is no --config. */
+function hasSource({ config }: SourceOptions): boolean {
+  if (config.length > 0) return true
+  process.stderr.write(
+    'at least one config flag must be provided\nusage: weir --config FILE (weir --help shows more)\n',
+  )
+  process.exitCode = 1
+  return false
+}
+
+/** The built-in components that a tree names, or all of them. */
+async function builtIns(tree?: unknown) {
+  const { registry } = await import('./components.ts')
+  return registry(tree)
+}
+
+async function loader(options: SourceOptions) {
+  const { loadConfig } = await import('./config/load.ts')
+  const { gateWarnings } = await import('./config/feature-gates.ts')
+  const gates = gateWarnings(options.featureGates)
+  const sources = { sources: options.config, sets: options.set, env: process.env, registry: builtIns }
+  return async () => {
+    const loaded = await loadConfig(sources)
+    return { ...loaded, warnings: [...gates, ...loaded.warnings] }
+  }
+}
+
+async function run(options: SourceOptions): Promise<void> {
+  if (!hasSource(options)) return
+  const load = await loader(options)
+  const loaded = await load()
+  const { gateIds } = await import('./config/feature-gates.ts')
+  const { runService } = await import('./service/run.ts')
+  const featureGates = gateIds(options.featureGates)
+  const code = await runService({ loaded, reload: load, registry: builtIns, featureGates })
+  process.exit(code)
+}
+
+async function validate(options: SourceOptions): Promise<void> {
+  if (!hasSource(options)) return
+  const load = await loader(options)
+  const { config, tree, warnings } = await load()
+  const { dryRun } = await import('./service/dry-run.ts')
+  dryRun(config, tree, options.config.at(-1) ?? '')
+  for (const warning of warnings) process.stderr.write(`warning: ${formatProblem(warning)}\n`)
+}
+
+async function printConfig(options: PrintOptions): Promise<void> {
+  if (!hasSource(options)) return
+  const load = await loader(options)
+  const { loadTree } = await import('./config/load.ts')
+  const { format, redactTree } = await import('./config/print.ts')
+  const raw = { sources: options.config, sets: options.set, env: process.env }
+  const tree = options.validate ? (await load()).tree : await loadTree(raw)
+  const shown = options.mode === 'redacted' ? redactTree(tree, await builtIns()) : tree
+  process.stdout.write(format(shown, options.format))
+}
+
+async function components(json: boolean): Promise<void> {
+  const registry = await builtIns()
+  const { format, listComponents } = await import('./config/print.ts')
+  process.stdout.write(format(listComponents(registry, VERSION), json ? 'json' : 'yaml'))
+}
+
+async function schema(): Promise<void> {
+  const registry = await builtIns()
+  const { configSchema } = await import('./config/json-schema.ts')
+  process.stdout.write(`${JSON.stringify(configSchema(registry), null, 2)}\n`)
+}
+
+async function featureGate(id: string | undefined): Promise<void> {
+  const { featureGateTable } = await import('./config/print.ts')
+  const table = featureGateTable(id)
+  if (table === undefined) {
+    process.stderr.write(`feature gate "${id}" is not known\n`)
+    process.exitCode = 1
+  } else process.stdout.write(table)
+}
+
+async function fields(): Promise<void> {
+  const registry = await builtIns()
+  const { fieldsDocument } = await import('./config/fields-table.ts')
+  process.stdout.write(fieldsDocument(registry))
+}
