@@ -5,7 +5,6 @@ import type { Consumer } from '../../component/define.ts'
 import type { Listener } from '../../component/host.ts'
 import { PartialSuccess, RefusedError, UnauthenticatedError } from '../../errors.ts'
 import type { CallHead, GrpcServer, GrpcServerOptions, GrpcStatus, UnaryCall } from '../../net/grpc.ts'
-import { createGrpcJsServer } from '../../net/grpc-js-server.ts'
 import { createHttp2GrpcServer } from '../../net/http2/grpc-server.ts'
 import { keepaliveSettings, messageLimitBytes } from '../../net/server-fields.ts'
 import { createServerTls, type ServerTls } from '../../net/tls-server.ts'
@@ -20,9 +19,14 @@ const METHODS: Readonly<Record<Signal, string>> = {
   logs: '/opentelemetry.proto.collector.logs.v1.LogsService/Export',
 }
 
-/** The one place that chooses the HTTP/2 layer. */
-function createServer(implementation: GrpcConfig['implementation'], options: GrpcServerOptions): GrpcServer {
-  return implementation === 'grpc-js' ? createGrpcJsServer(options) : createHttp2GrpcServer(options)
+/** The one place that chooses the HTTP/2 layer. grpc-js, 8 MB of a thread, is loaded only when it is asked for. */
+async function createServer(
+  implementation: GrpcConfig['implementation'],
+  options: GrpcServerOptions,
+): Promise<GrpcServer> {
+  if (implementation !== 'grpc-js') return createHttp2GrpcServer(options)
+  const { createGrpcJsServer } = await import('../../net/grpc-js-server.ts')
+  return createGrpcJsServer(options)
 }
 
 export class OtlpGrpc {
@@ -44,7 +48,7 @@ export class OtlpGrpc {
     const { host, id, logger, telemetry } = this.#settings
     if (config.implementation === 'grpc-js' && config.keepalive?.enforcement_policy)
       logger.warn('keepalive.enforcement_policy has no effect with implementation grpc-js')
-    const server = createServer(config.implementation, this.#options())
+    const server = await createServer(config.implementation, this.#options())
     this.#server = server
     const connections = telemetry.connections.with({ transport: 'grpc' })
     const serve = (socket: Socket): void => {
