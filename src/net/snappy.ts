@@ -4,8 +4,17 @@
  * The decoded length that a block claims is checked against the limit, and against what its bytes could hold at best,
  * before anything is allocated for it.
  */
-import { compressSync, uncompress, uncompressSync } from 'snappy'
+import { createRequire } from 'node:module'
 import { InvalidError, TooLargeError } from '../errors.ts'
+
+const require = createRequire(import.meta.url)
+let loaded: typeof import('snappy') | undefined
+
+/** The native library is loaded when the first block comes or goes: most configurations never see one. */
+function native(): typeof import('snappy') {
+  loaded ??= require('snappy') as typeof import('snappy') // What the package's own types say it exports.
+  return loaded
+}
 
 /** Chunk type 0xff, length 6, "sNaPpY". */
 const STREAM_IDENTIFIER = Buffer.from([0xff, 6, 0, 0, 0x73, 0x4e, 0x61, 0x50, 0x70, 0x59])
@@ -32,7 +41,7 @@ export function decodeSnappyBlock(body: Uint8Array, limitBytes: number): Buffer 
   snappyBlockLength(body, limitBytes)
   try {
     // The codec gives a Buffer unless told otherwise.
-    return uncompressSync(body) as Buffer
+    return native().uncompressSync(body) as Buffer
   } catch (cause) {
     throw new InvalidError('broken snappy block', { cause })
   }
@@ -41,7 +50,7 @@ export function decodeSnappyBlock(body: Uint8Array, limitBytes: number): Buffer 
 /** The same on the thread pool, for a block whose length has been checked. */
 export async function decodeSnappyBlockInPool(body: Uint8Array): Promise<Uint8Array> {
   try {
-    return (await uncompress(body)) as Buffer // As above.
+    return (await native().uncompress(body)) as Buffer // As above.
   } catch (cause) {
     throw new InvalidError('broken snappy block', { cause })
   }
@@ -65,7 +74,7 @@ function claimedLength(body: Uint8Array): number {
 }
 
 export function encodeSnappyBlock(data: Uint8Array): Uint8Array {
-  return compressSync(data)
+  return native().compressSync(data)
 }
 
 /**
@@ -113,7 +122,7 @@ export function encodeSnappyFrames(data: Uint8Array): Uint8Array {
   const parts: Uint8Array[] = [STREAM_IDENTIFIER]
   for (let at = 0; at < data.length; at += MAX_CHUNK_BYTES) {
     const plain = data.subarray(at, at + MAX_CHUNK_BYTES)
-    const packed = compressSync(plain)
+    const packed = native().compressSync(plain)
     const compressed = packed.length < plain.length
     const content = compressed ? packed : plain
     const head = Buffer.allocUnsafe(8)
