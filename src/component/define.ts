@@ -22,6 +22,11 @@ export interface Consumer {
    */
   consume(batch: Batch): Promise<void>
   /**
+   * Of a stage with affinity: as consume(), but takes only those items of the batch that belong to its shard, and resolves to their
+   * number. Every shard gets the whole batch then, which costs less than taking it apart. Needs `releases`.
+   */
+  consumeOwned?(batch: Batch): Promise<number>
+  /**
    * Asked before a request body is read: an error when data would be refused now (memory limit). Cheap, called
    * once per request. Only stages that may refuse have it; a pipeline answers for its first processor.
    */

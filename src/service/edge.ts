@@ -110,6 +110,13 @@ export function processorEdges(meter: Meter, processor: string, signal: Signal) 
           incoming.add(batch.itemCount)
           return next.consume(batch)
         },
+        ...(next.consumeOwned && {
+          async consumeOwned(batch: Batch) {
+            const taken = (await next.consumeOwned?.(batch)) ?? 0
+            incoming.add(taken)
+            return taken
+          },
+        }),
         ...(refusal && { refusal }),
         releases: next.releases === true,
       }

@@ -9,8 +9,9 @@ test('what is put in stays untouched until it is freed, whatever comes and goes'
   )
   fc.assert(
     fc.property(fc.array(action, { maxLength: 200 }), (actions) => {
-      const arena = new Arena(1000)
-      const view = new Uint8Array(arena.memory)
+      const memory = new SharedArrayBuffer(1000)
+      const arena = new Arena(memory)
+      const view = new Uint8Array(memory)
       const held: { at: number; length: number; value: number }[] = []
       let value = 0
       for (const step of actions) {
@@ -32,7 +33,7 @@ test('what is put in stays untouched until it is freed, whatever comes and goes'
 })
 
 test('all of it can be used, and again when it is free', () => {
-  const arena = new Arena(100)
+  const arena = new Arena(new SharedArrayBuffer(100))
   for (let round = 0; round < 5; round++) {
     const places = [arena.put(new Uint8Array(40)), arena.put(new Uint8Array(60))]
     expect(places).toEqual([0, 40])

@@ -13,16 +13,15 @@ interface Place {
 }
 
 export class Arena {
-  readonly memory: SharedArrayBuffer
   readonly #bytes: Uint8Array
   /** Places in use, oldest first. */
   readonly #places: Place[] = []
   readonly #byStart = new Map<number, Place>()
   #head = 0
 
-  constructor(sizeBytes: number) {
-    this.memory = new SharedArrayBuffer(sizeBytes)
-    this.#bytes = new Uint8Array(this.memory)
+  /** Gives out the memory from `offset` on. */
+  constructor(memory: SharedArrayBuffer, offset = 0) {
+    this.#bytes = new Uint8Array(memory, offset)
   }
 
   /** Copies the bytes in. The offset, or -1 when there is no room now. */

@@ -8,7 +8,7 @@ import type { Affinity, Consumer } from '../component/define.ts'
 import { type Batch, NO_CONTEXT, type RequestContext } from '../otlp/batch.ts'
 import { givePayload } from '../otlp/payload-pool.ts'
 import type { Link } from './link.ts'
-import { Partitioner } from './partition.ts'
+import { Partitioner, traceOwners } from './partition.ts'
 
 /** `links` has one entry per shard, undefined for this one. */
 export function handOver(
@@ -27,6 +27,8 @@ export function handOver(
   }
   const partitioner = new Partitioner(shards, affinity)
   const releases = next.releases === true
+  if (affinity === 'trace' && next.consumeOwned !== undefined && shards <= WHOLE_SHARDS)
+    return { releases, consume: (given) => handOverWhole(stage, shard, links, next, given) }
   return {
     releases,
     async consume(given) {
@@ -48,6 +50,35 @@ export function handOver(
       }
     },
   }
+}
+
+/**
+ * Copying a request to each of few shards costs less than taking it apart for them: 1.4 to 0.4 microseconds a span, by which two shards cost
+ * more than one in tail sampling. Of more shards, most would read most of it in vain.
+ */
+const WHOLE_SHARDS = 4
+
+/** Lets every shard that owns some of the items have the whole batch, and take its own from it. */
+async function handOverWhole(
+  stage: string,
+  shard: number,
+  links: readonly (Link | undefined)[],
+  next: Consumer,
+  given: Batch,
+): Promise<void> {
+  const owners = traceOwners(given.chunks, links.length)
+  const batch = given.withContext(essential(given.context))
+  if (owners === 1 << shard) return next.consume(batch)
+  const taken: Promise<unknown>[] = []
+  for (let target = 0; target < links.length; target++) {
+    if ((owners & (1 << target)) === 0 || target === shard) continue
+    const link = links[target]
+    // With one owner there is nothing to leave out.
+    if (link !== undefined)
+      taken.push(owners === 1 << target ? link.send(stage, batch, false) : link.sendWhole(stage, batch))
+  }
+  if ((owners & (1 << shard)) !== 0 && next.consumeOwned !== undefined) taken.push(next.consumeOwned(batch))
+  await settleAll(taken)
 }
 
 /** What the next stages may ask of the context. Who sent it, and by what, matters to the receiver alone. */
@@ -86,8 +117,11 @@ function giveBack(part: Batch | undefined, batch: Batch): void {
 }
 
 /** Waits for all, then throws the first failure: no part is left unobserved. */
-async function settleAll(taken: readonly Promise<void>[]): Promise<void> {
-  if (taken.length === 1) return taken[0]
+async function settleAll(taken: readonly Promise<unknown>[]): Promise<void> {
+  if (taken.length === 1) {
+    await taken[0]
+    return
+  }
   const results = await Promise.allSettled(taken)
   for (const result of results) if (result.status === 'rejected') throw result.reason
 }

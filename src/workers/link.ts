@@ -1,15 +1,17 @@
 /**
  * The way from one shard to another: batches go over, acknowledgements come back.
  *
- * What is sent within one turn of the event loop travels as one message; payload lies in shared memory (arena.ts).
+ * Payload lies in shared memory (arena.ts), and so do the notes about it (mailbox.ts), unless a batch is out of the ordinary: of several chunks, with
+ * metadata, or more than there is room for. Then it travels in a message, one for all of a turn of the event loop.
  * At most `CREDIT_BYTES` are under way to a peer; more waits, which is the backpressure. When the peer dies, everything that it
  * had not acknowledged fails retryably, and so does what is sent until it is back.
  */
 import { isMarkedAsUntransferable, type MessagePort } from 'node:worker_threads'
 import type { Consumer } from '../component/define.ts'
 import { RetryableError, toError } from '../errors.ts'
-import { Batch, NO_CONTEXT, type RequestContext, type Signal } from '../otlp/batch.ts'
+import { Batch, NO_CONTEXT, NO_METADATA, type RequestContext, SIGNALS, type Signal } from '../otlp/batch.ts'
 import { Arena } from './arena.ts'
+import { MAILBOX_BYTES, Mailbox, type TakeRecord } from './mailbox.ts'
 import { type PackedError, packError, unpackError } from './packed-error.ts'
 
 /** Payload under way to one peer, taken and not yet acknowledged. */
@@ -24,6 +26,9 @@ type ParcelChunk = Uint8Array | { readonly place: number; readonly length: numbe
 interface Parcel {
   readonly id: number
   readonly stage: string
+  /** What the stage is called in records from now on. */
+  readonly stageNumber: number
+  readonly owned: boolean
   readonly signal: Signal
   readonly items: number
   readonly chunks: readonly ParcelChunk[]
@@ -34,18 +39,27 @@ interface PackedContext extends Omit<RequestContext, 'metadata'> {
   readonly metadata?: RequestContext['metadata']
 }
 interface Message {
-  /** Comes before the first parcel that lies in it. */
-  arena?: SharedArrayBuffer
+  /** Mailbox and arena of the sender; comes first of all. */
+  memory?: SharedArrayBuffer
   parcels?: Parcel[]
-  acks?: number[]
+  acks?: { id: number; items: number }[]
   failures?: { id: number; error: PackedError }[]
 }
 interface Waiting {
-  readonly resolve: () => void
+  readonly resolve: (items: number) => void
   readonly reject: (error: Error) => void
   readonly bytes: number
-  readonly chunks: readonly ParcelChunk[]
+  /** The place of its only chunk, or -1: see `parcel`. */
+  readonly place: number
+  readonly parcel: Parcel | undefined
 }
+
+/** Kinds of records. A parcel has: stage number, signal and ownership in one word; items; place; length; deadline (0 = none). */
+const PARCEL = 1
+/** Items taken. */
+const ACK = 2
+/** A message that only wakes. */
+const BELL = 0
 
 export interface LinkCounters {
   sent(items: number, bytes: number): void
@@ -57,12 +71,21 @@ export class Link {
   #port: MessagePort | undefined
   #outgoing: Message = {}
   #scheduled = false
+  /** Something came a moment ago: look again at the next turn, instead of being woken by a message. */
+  #awake = false
   #nextId = 1
   #underWayBytes = 0
+  /** Parcels in messages that are not acknowledged: until they are, what follows must not overtake them. */
+  #messagesUnderWay = 0
+  #outbox: Mailbox | undefined
+  #inbox: Mailbox | undefined
   /** Where payload for the peer lies, and where the peer's payload for this shard does. */
   #arena: Arena | undefined
   #peerArena: Uint8Array | undefined
   readonly #arenaBytes: number
+  /** Numbers of the stages over there; negative until the peer has heard of them. */
+  #stageNumbers = new Map<string, number>()
+  #peerStages: string[] = []
   readonly #waiting = new Map<number, Waiting>()
   readonly #blocked: (() => void)[] = []
 
@@ -84,7 +107,12 @@ export class Link {
   connect(port: MessagePort): void {
     this.disconnect()
     this.#port = port
-    port.on('message', (message: Message) => this.#receive(message))
+    const memory = new SharedArrayBuffer(MAILBOX_BYTES + this.#arenaBytes)
+    this.#outbox = new Mailbox(memory)
+    this.#arena = new Arena(memory, MAILBOX_BYTES)
+    this.#outgoing.memory = memory
+    this.#schedule()
+    port.on('message', (message: Message | typeof BELL) => this.#receive(message))
     port.on('close', () => {
       if (this.#port === port) this.disconnect()
     })
@@ -95,12 +123,18 @@ export class Link {
     const port = this.#port
     this.#port = undefined
     this.#outgoing = {}
+    this.#awake = false
     this.#arena = undefined
     this.#peerArena = undefined
+    this.#outbox = undefined
+    this.#inbox = undefined
+    this.#stageNumbers = new Map()
+    this.#peerStages = []
     port?.close()
     const lost = [...this.#waiting.values()]
     this.#waiting.clear()
     this.#underWayBytes = 0
+    this.#messagesUnderWay = 0
     for (const waiting of lost) {
       waiting.reject(new RetryableError('the shard that had this data is gone', { retryAfterMs: 1000 }))
     }
@@ -113,75 +147,159 @@ export class Link {
    * else may use them then. Buffers that cannot change threads (of Node's pools, of native modules) are copied all the same.
    */
   async send(stage: string, batch: Batch, transfer: boolean): Promise<void> {
-    const bytes = batch.byteLength
-    while (this.#underWayBytes > 0 && this.#underWayBytes + bytes > CREDIT_BYTES) {
-      await new Promise<void>((resolve) => void this.#blocked.push(resolve))
-    }
+    if (this.#full(batch)) await this.#room(batch)
+    this.#counters.sent(batch.itemCount, batch.byteLength)
+    await this.#dispatch(stage, batch, transfer, false)
+  }
+
+  /** As send(), to the stage's consumeOwned(): the peer takes the items that it owns. Resolves to their number. */
+  async sendWhole(stage: string, batch: Batch): Promise<number> {
+    if (this.#full(batch)) await this.#room(batch)
+    const items = await this.#dispatch(stage, batch, false, true)
+    this.#counters.sent(items, batch.byteLength)
+    return items
+  }
+
+  #full({ byteLength }: Batch): boolean {
+    return this.#underWayBytes > 0 && this.#underWayBytes + byteLength > CREDIT_BYTES
+  }
+
+  async #room(batch: Batch): Promise<void> {
+    while (this.#full(batch)) await new Promise<void>((resolve) => void this.#blocked.push(resolve))
+  }
+
+  #dispatch(stage: string, batch: Batch, transfer: boolean, owned: boolean): Promise<number> {
     if (this.#port === undefined) {
       throw new RetryableError('a shard is restarting', { retryAfterMs: 1000 })
     }
-    const id = this.#nextId++
-    const chunks = batch.chunks.map((chunk) => this.#pack(chunk, transfer))
-    const parcels = (this.#outgoing.parcels ??= [])
-    const { signal, itemCount: items } = batch
-    parcels.push({ id, stage, signal, items, chunks, context: packContext(batch.context) })
+    const id = this.#nextId
+    this.#nextId = (id + 1) & 0x7fffffff
+    const bytes = batch.byteLength
+    const place = this.#note(id, stage, batch, transfer, owned)
+    const parcel = place < 0 ? this.#parcel(id, stage, batch, transfer, owned) : undefined
     this.#underWayBytes += bytes
-    this.#counters.sent(items, bytes)
     this.#schedule()
-    return new Promise((resolve, reject) => void this.#waiting.set(id, { resolve, reject, bytes, chunks }))
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject, bytes, place, parcel })
+    })
+  }
+
+  /** Puts an ordinary batch into shared memory; its place, or -1 when it has to go in a message. */
+  #note(id: number, stage: string, batch: Batch, transfer: boolean, owned: boolean): number {
+    const { chunks, context, signal } = batch
+    const number = this.#stageNumbers.get(stage) ?? -1
+    const chunk = chunks[0]
+    if (number < 0 || chunks.length !== 1 || chunk === undefined || transfer) return -1
+    if (this.#messagesUnderWay > 0 || !isPlain(context)) return -1
+    const arena = this.#arena
+    const place = arena?.put(chunk) ?? -1
+    if (arena === undefined || place < 0) return -1
+    const kind = (number << 3) | (SIGNALS.indexOf(signal) << 1) | (owned ? 1 : 0)
+    const { itemCount } = batch
+    const deadline = context.deadlineMs ?? 0
+    if (this.#outbox?.put(PARCEL, id, kind, itemCount, place, chunk.length, deadline)) return place
+    arena.free(place)
+    return -1
+  }
+
+  #parcel(id: number, stage: string, batch: Batch, transfer: boolean, owned: boolean): Parcel {
+    let number = this.#stageNumbers.get(stage)
+    if (number === undefined) {
+      number = ~this.#stageNumbers.size
+      this.#stageNumbers.set(stage, number)
+    }
+    const stageNumber = number < 0 ? ~number : number
+    const chunks = batch.chunks.map((chunk) => this.#pack(chunk, transfer))
+    const { signal, itemCount: items } = batch
+    const context = packContext(batch.context)
+    const parcel = { id, stage, stageNumber, owned, signal, items, chunks, context }
+    ;(this.#outgoing.parcels ??= []).push(parcel)
+    this.#messagesUnderWay++
+    return parcel
   }
 
   #pack(chunk: Uint8Array, transfer: boolean): ParcelChunk {
     if (transfer && canTransfer(chunk)) return chunk
-    if (this.#arena === undefined) {
-      this.#arena = new Arena(this.#arenaBytes)
-      this.#outgoing.arena = this.#arena.memory
-    }
-    const at = this.#arena.put(chunk)
-    return at < 0 ? copyBytes(chunk) : { place: at, length: chunk.length }
+    const place = this.#arena?.put(chunk) ?? -1
+    return place < 0 ? copyBytes(chunk) : { place, length: chunk.length }
   }
 
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(() => {
-      this.#scheduled = false
-      const message = this.#outgoing
-      this.#outgoing = {}
-      this.#port?.postMessage(message, buffersOf(message))
-    })
+    setImmediate(this.#turn)
   }
 
-  #receive(message: Message): void {
-    if (message.arena !== undefined) this.#peerArena = new Uint8Array(message.arena)
-    for (const parcel of message.parcels ?? []) this.#deliver(parcel)
-    for (const id of message.acks ?? []) this.#settle(id)?.resolve()
+  readonly #turn = (): void => {
+    this.#scheduled = false
+    const message = this.#outgoing
+    if (message.memory ?? message.parcels ?? message.acks ?? message.failures) {
+      this.#outgoing = {}
+      this.#port?.postMessage(message, buffersOf(message))
+    } else if (this.#outbox?.claimWaking()) this.#port?.postMessage(BELL)
+    if (this.#awake) this.#poll()
+  }
+
+  /** Reads what has come. While something does, it looks again at each turn; then it asks to be woken. */
+  #poll(): void {
+    const inbox = this.#inbox
+    if (inbox === undefined) return
+    this.#awake = inbox.drain(this.#take) > 0 || !inbox.sleep()
+    if (this.#awake) this.#schedule()
+  }
+
+  #receive(message: Message | typeof BELL): void {
+    if (message === BELL) return this.#poll()
+    if (message.memory !== undefined) {
+      this.#inbox = new Mailbox(message.memory)
+      this.#peerArena = new Uint8Array(message.memory, MAILBOX_BYTES)
+    }
+    this.#poll()
+    for (const parcel of message.parcels ?? []) this.#open(parcel)
+    for (const { id, items } of message.acks ?? []) this.#settle(id)?.resolve(items)
     for (const { id, error } of message.failures ?? []) this.#settle(id)?.reject(unpackError(error))
   }
 
-  #deliver(parcel: Parcel): void {
-    const port = this.#port
-    const stage = this.#stages(parcel.stage)
+  readonly #take: TakeRecord = (kind, id, a, items, place, length, deadlineMs) => {
+    if (kind === ACK) {
+      this.#settle(id)?.resolve(a)
+      return
+    }
+    const stage = this.#stages(this.#peerStages[a >> 3] ?? '')
+    const chunk = this.#unpack({ place, length }, stage?.releases !== true)
+    const context = deadlineMs === 0 ? NO_CONTEXT : { metadata: NO_METADATA, deadlineMs }
+    const signal = SIGNALS[(a >> 1) & 3] ?? 'traces'
+    this.#deliver(id, stage, new Batch(signal, [chunk], items, context), (a & 1) === 1)
+  }
+
+  #open({ id, stage: name, stageNumber, owned, signal, items, chunks: packed, context }: Parcel): void {
+    this.#peerStages[stageNumber] = name
+    const stage = this.#stages(name)
     // A stage that may keep the bytes gets its own; the others read them where they lie, until they have settled.
     const keeps = stage?.releases !== true
-    const chunks = parcel.chunks.map((chunk) => this.#unpack(chunk, keeps))
-    const batch = new Batch(parcel.signal, chunks, parcel.items, unpackContext(parcel.context))
-    const done =
-      stage === undefined
-        ? Promise.reject(new RetryableError('the configuration is changing', { retryAfterMs: 1000 }))
-        : stage.consume(batch)
-    done.then(
-      () => {
-        if (this.#port !== port) return
-        ;(this.#outgoing.acks ??= []).push(parcel.id)
-        this.#schedule()
-      },
-      (error: unknown) => {
-        if (this.#port !== port) return
-        ;(this.#outgoing.failures ??= []).push({ id: parcel.id, error: packError(toError(error)) })
-        this.#schedule()
-      },
-    )
+    const chunks = packed.map((chunk) => this.#unpack(chunk, keeps))
+    this.#deliver(id, stage, new Batch(signal, chunks, items, unpackContext(context)), owned)
+  }
+
+  #deliver(id: number, stage: Consumer | undefined, batch: Batch, owned: boolean): void {
+    const port = this.#port
+    const failed = (error: unknown) => {
+      if (this.#port !== port) return
+      ;(this.#outgoing.failures ??= []).push({ id, error: packError(toError(error)) })
+      this.#schedule()
+    }
+    const taken = (items: number) => {
+      if (this.#port !== port) return
+      if (!this.#outbox?.put(ACK, id, items)) (this.#outgoing.acks ??= []).push({ id, items })
+      this.#schedule()
+    }
+    try {
+      if (!owned && stage !== undefined) stage.consume(batch).then(() => taken(batch.itemCount), failed)
+      else if (stage?.consumeOwned !== undefined) stage.consumeOwned(batch).then(taken, failed)
+      else failed(new RetryableError('the configuration is changing', { retryAfterMs: 1000 }))
+    } catch (error) {
+      failed(error)
+    }
   }
 
   #unpack(chunk: ParcelChunk, keeps: boolean): Uint8Array {
@@ -197,10 +315,23 @@ export class Link {
     if (waiting === undefined) return undefined
     this.#waiting.delete(id)
     this.#underWayBytes -= waiting.bytes
-    for (const chunk of waiting.chunks) if ('place' in chunk) this.#arena?.free(chunk.place)
-    for (const wake of this.#blocked.splice(0)) wake()
+    const { place, parcel } = waiting
+    if (parcel === undefined) this.#arena?.free(place)
+    else {
+      this.#messagesUnderWay--
+      this.#stageNumbers.set(parcel.stage, parcel.stageNumber)
+      for (const chunk of parcel.chunks) if ('place' in chunk) this.#arena?.free(chunk.place)
+    }
+    if (this.#blocked.length > 0) for (const wake of this.#blocked.splice(0)) wake()
     return waiting
   }
+}
+
+/** Nothing in it that does not fit into a record. */
+function isPlain(context: RequestContext): boolean {
+  if (context === NO_CONTEXT) return true
+  const { metadata, auth, clientAddress, transport } = context
+  return metadata.size === 0 && auth === undefined && clientAddress === undefined && transport === undefined
 }
 
 /** A copy in a buffer of its own. Buffer.slice would be a view, and a clone would take the whole buffer along. */

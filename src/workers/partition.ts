@@ -143,6 +143,26 @@ export class Partitioner {
   }
 }
 
+/** The shards that own spans of these chunks, one bit each. Stops looking when it is all of them; no spans belong to shard 0. */
+export function traceOwners(chunks: readonly Uint8Array[], shards: number): number {
+  const all = (1 << shards) - 1
+  let owners = 0
+  const walker = new ChunkWalker()
+  const cursor = new FieldCursor()
+  for (const chunk of chunks) {
+    walker.reset(chunk)
+    while (walker.nextResource()) {
+      while (walker.nextScope()) {
+        while (walker.nextItem()) {
+          owners |= 1 << traceShard(chunk, walker.itemStart, walker.itemEnd, shards, cursor)
+          if (owners === all) return owners
+        }
+      }
+    }
+  }
+  return owners === 0 ? 1 : owners
+}
+
 /** The shard that owns a span: by its trace id. Spans without one belong to shard 0. */
 export function traceShard(
   chunk: Uint8Array,

@@ -25,7 +25,8 @@ import { DUE, PENDING } from './trace-table.ts'
 /** A caller that block_on_overflow holds. */
 interface Waiting {
   readonly batch: Batch
-  readonly resolve: () => void
+  readonly ownedOnly: boolean
+  readonly resolve: (spans: number) => void
   readonly reject: (error: Error) => void
 }
 
@@ -67,7 +68,7 @@ export class Engine implements SpanSink {
     this.#rounds = new Rounds({ holdings, decider, clock, logger, telemetry, evaluates: !onIngest, onRoom })
     this.#decider = decider
     this.#holdings = holdings
-    this.#ingest = new Ingest(holdings.store.spans.headers, this)
+    this.#ingest = new Ingest(holdings.store.spans.headers, this, host.shard, host.shards)
     this.#brokenSpans = telemetry.droppedSpans.with({ reason: 'broken' })
   }
 
@@ -75,18 +76,22 @@ export class Engine implements SpanSink {
     this.#rounds.start()
   }
 
-  /** Resolves as soon as the store has copied the spans; waits only when block_on_overflow asks for it. */
-  async consume(batch: Batch): Promise<void> {
+  /**
+   * Resolves as soon as the store has copied the spans, to their number; waits only when block_on_overflow asks for it. `ownedOnly`:
+   * spans of other shards are left out.
+   */
+  async consume(batch: Batch, ownedOnly: boolean): Promise<number> {
     if (this.#stopped) throw new ShutdownError('tail sampling is stopping')
     if (this.#waiting.length === 0) {
-      this.#ingest.begin(batch.chunks)
+      this.#ingest.begin(batch.chunks, ownedOnly)
       if (this.#goOn()) {
+        const { taken } = this.#ingest
         // Late spans of sampled traces go out at once; a slow next stage holds their sender, and nobody else.
         if (this.#holdings.outlet.overflowing) await this.#holdings.outlet.room()
-        return
+        return taken
       }
     }
-    await new Promise<void>((resolve, reject) => this.#waiting.push({ batch, resolve, reject }))
+    return new Promise((resolve, reject) => this.#waiting.push({ batch, ownedOnly, resolve, reject }))
   }
 
   /** Goes on with the batch that was begun; true when all of it is taken. */
@@ -155,13 +160,13 @@ export class Engine implements SpanSink {
       const first = this.#waiting[0]!
       try {
         if (!this.#goOn()) return
-        first.resolve()
+        first.resolve(this.#ingest.taken)
       } catch (error) {
         first.reject(toError(error))
       }
       this.#waiting.shift()
       const next = this.#waiting[0]
-      if (next !== undefined) this.#ingest.begin(next.batch.chunks)
+      if (next !== undefined) this.#ingest.begin(next.batch.chunks, next.ownedOnly)
     }
   }
 

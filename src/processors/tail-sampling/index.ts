@@ -30,7 +30,8 @@ export default defineProcessor({
   create({ id, config, host, logger, telemetry, next }) {
     const engine = new Engine(id, config, host, logger, telemetry, next)
     return {
-      consume: (batch) => engine.consume(batch),
+      consume: async (batch) => void (await engine.consume(batch, false)),
+      consumeOwned: (batch) => engine.consume(batch, true),
       releases: true, // Spans and headers are copied into the store.
       start: async () => engine.start(),
       shutdown: (deadline) => engine.shutdown(deadline),

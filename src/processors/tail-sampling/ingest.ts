@@ -6,6 +6,7 @@
  */
 import { EXPORT_TRACE_SERVICE_REQUEST, RESOURCE_SPANS, SCOPE_SPANS } from '../../otlp/fields.ts'
 import { FieldCursor, LEN } from '../../otlp/wire.ts'
+import { traceShard } from '../../workers/partition.ts'
 import type { Headers, ResourceHeader, ScopeHeader } from './headers.ts'
 import type { Message } from './trace-store.ts'
 
@@ -47,12 +48,24 @@ export class Ingest {
   /** #scopes stands on a span that was refused. */
   #refused = false
 
-  constructor(headers: Headers, sink: SpanSink) {
+  readonly #shard: number
+  readonly #shards: number
+  readonly #span = new FieldCursor()
+  /** Spans of other shards are left out. */
+  #ownedOnly = false
+  /** Spans of this batch that were offered to the engine and taken. */
+  taken = 0
+
+  constructor(headers: Headers, sink: SpanSink, shard: number, shards: number) {
     this.#headers = headers
     this.#sink = sink
+    this.#shard = shard
+    this.#shards = shards
   }
 
-  begin(chunks: readonly Uint8Array[]): void {
+  begin(chunks: readonly Uint8Array[], ownedOnly: boolean): void {
+    this.#ownedOnly = ownedOnly
+    this.taken = 0
     this.#chunks = chunks
     this.#nextChunk = 0
     this.#request.reset(this.#message.chunk, 0, 0)
@@ -127,10 +140,16 @@ export class Ingest {
     const message = this.#message
     while (this.#refused || scopes.next()) {
       if (scopes.number !== SCOPE_SPANS.spans || scopes.wireType !== LEN) continue
+      if (this.#ownedOnly && !this.#owns(message.chunk, scopes.start, scopes.end)) continue
       this.#refused = !this.#sink.takeSpan(message, scopes.fieldStart, scopes.start, scopes.end)
       if (this.#refused) return false
+      this.taken++
     }
     return true
+  }
+
+  #owns(chunk: Buffer, start: number, end: number): boolean {
+    return traceShard(chunk, start, end, this.#shards, this.#span) === this.#shard
   }
 
   #leaveScope(): void {
