@@ -3,6 +3,7 @@
  * `grpc-js-server.ts` on @grpc/grpc-js, and `http2/` on sockets directly. Protobuf is none of its business.
  */
 import type { Socket } from 'node:net'
+import type { Clock } from '../component/clock.ts'
 
 /** gRPC status codes (grpc/grpc doc/statuscodes.md). */
 export const GRPC = {
@@ -52,6 +53,16 @@ export interface UnaryCall extends CallHead {
 /** Answers with the encoded response message. What it rejects with goes through `toStatus`. */
 export type UnaryHandler = (call: UnaryCall) => Promise<Uint8Array>
 
+/**
+ * What a server tells of its limits, each with a reason for a metric:
+ *
+ *     connection  one was closed, or not taken, for a fault of the peer or at a limit
+ *     request     the server itself answered it with an error or reset it: neither `admit` nor a handler did
+ *     answer      one did not get out
+ *     pause       reading stopped for want of room
+ */
+export type ServerEvent = 'connection' | 'request' | 'answer' | 'pause'
+
 export interface GrpcServerOptions {
   /** By path. A path that is not here is UNIMPLEMENTED. */
   readonly handlers: ReadonlyMap<string, UnaryHandler>
@@ -84,6 +95,10 @@ export interface GrpcServerOptions {
   releases?(path: string): boolean
   /** Told about each message that came in: bytes on the wire (-1 when unknown) and decompressed. */
   onMessage?(wireBytes: number, messageBytes: number): void
+  /** Only `http2/` tells. */
+  onEvent?(event: ServerEvent, reason: string): void
+  /** The system's, unless a test has one of its own; only `http2/` asks. */
+  readonly clock?: Clock
 }
 
 export interface GrpcServer {
@@ -92,4 +107,8 @@ export interface GrpcServer {
   /** GOAWAY on all connections; resolves when the calls in flight are answered, or at the deadline, then closes all. */
   shutdown(deadline: AbortSignal): Promise<void>
   readonly connectionCount: number
+  /** Bytes of messages that are held. */
+  readonly inFlightBytes?: number
+  /** Closes some connections without calls, those that never had one first. False when there are none. */
+  makeRoom?(): boolean
 }

@@ -17,6 +17,7 @@ async function serve(options: Partial<HttpServerOptions> = {}, limitBytes = 1000
   const clock = options.clock ?? systemClock
   const inFlight = new InFlightBytes(inFlightBytes, clock)
   const errors: unknown[] = []
+  const handled: Exchange[] = []
   const server = new HttpServer({
     clock,
     maxConnections: 100,
@@ -28,6 +29,7 @@ async function serve(options: Partial<HttpServerOptions> = {}, limitBytes = 1000
     responseHeaders: {},
     cors: undefined,
     async handle(exchange) {
+      handled.push(exchange)
       try {
         const body = await readBody(exchange, limitBytes, inFlight)
         answer(exchange, 200, 'text/plain', `got ${body.length}`)
@@ -47,7 +49,7 @@ async function serve(options: Partial<HttpServerOptions> = {}, limitBytes = 1000
     listener.close()
     await server.shutdown(AbortSignal.abort())
   })
-  return { server, inFlight, errors, port: (listener.address() as net.AddressInfo).port }
+  return { server, inFlight, errors, handled, port: (listener.address() as net.AddressInfo).port }
 }
 
 /** A client that collects what the server says until it closes. */
@@ -169,7 +171,7 @@ test('an answer that takes longer than write_timeout is cut', async () => {
   const clock = new ScriptedClock()
   const { port } = await serve({ clock, writeTimeoutMs: 1000, handle: () => new Promise(() => {}) })
   const talk = new Talk(port, post(1))
-  await expect.poll(() => clock.pendingTimers).toBe(1)
+  await expect.poll(() => clock.pendingTimers).toBe(2) // One is the server's own.
   await clock.advance(1000)
   expect(await talk.closed).toBe('')
 })
@@ -180,17 +182,76 @@ test('keep_alives_enabled: false closes after each answer; response_headers are 
 })
 
 test('over the connection limit idle connections make room, busy ones do not', async () => {
-  const { port, server } = await serve({ maxConnections: 2 })
+  const events: string[] = []
+  const { port, server, handled } = await serve({
+    maxConnections: 2,
+    onEvent: (event, reason) => events.push(`${event} ${reason}`),
+  })
   const idle = new Talk(port, post(1))
   await idle.says('got 1')
   const busy = new Talk(port, post(10, 'x'))
   await expect.poll(() => server.connectionCount).toBe(2)
-  expect(await new Talk(port, post(2)).closed).toBe('')
+  const next = new Talk(port, post(10, 'x'))
   await idle.closed
-  const next = new Talk(port, post(3))
-  await next.says('got 3')
-  busy.socket.write('x'.repeat(9))
-  await busy.says('got 10')
+  await expect.poll(() => handled.length).toBe(3)
+  expect(await new Talk(port, post(2)).closed).toBe('')
+  expect(events).toEqual(['connection evicted', 'connection max_connections'])
+  for (const talk of [busy, next]) {
+    talk.socket.write('x'.repeat(9))
+    await talk.says('got 10')
+  }
+})
+
+test('connections that never sent a request make room before those that are idle between two', async () => {
+  const { port, server } = await serve({ maxConnections: 2 })
+  const used = new Talk(port, post(1))
+  await used.says('got 1')
+  const unused = new Talk(port)
+  await expect.poll(() => server.connectionCount).toBe(2)
+  await new Talk(port, post(2)).says('got 2')
+  await unused.closed
+  used.socket.write(post(3))
+  await used.says('got 3')
+})
+
+test('a peer that takes nothing of its answers is cut, and what it is owed let go', async () => {
+  const clock = new ScriptedClock()
+  const events: string[] = []
+  const { port, server } = await serve({
+    clock,
+    onEvent: (event, reason) => events.push(`${event} ${reason}`),
+    async handle(exchange) {
+      answer(exchange, 200, 'text/plain', Buffer.alloc(16 << 20))
+    },
+  })
+  const deaf = net.connect(port, '127.0.0.1', () => deaf.pause().write(post(0)))
+  closers.push(() => void deaf.destroy())
+  deaf.on('error', () => {})
+  await expect.poll(() => server.connectionCount).toBe(1)
+  await new Promise((resolve) => setTimeout(resolve, 200)) // Until the kernel takes no more.
+  await clock.advance(10_000)
+  await clock.advance(50_000)
+  expect([server.connectionCount, events]).toEqual([1, []])
+  await clock.advance(10_000)
+  expect(events).toEqual(['connection stalled'])
+  await expect.poll(() => server.connectionCount).toBe(0)
+})
+
+test('slow headers and slow bodies are cut in time, and counted', async () => {
+  const events: string[] = []
+  const onEvent = (event: string, reason: string) => events.push(`${event} ${reason}`)
+  const { port } = await serve({ readHeaderTimeoutMs: 300, readTimeoutMs: 600, onEvent })
+  const silent = new Talk(port)
+  const headers = new Talk(port, 'POST / HTTP/1.1\r\nHost: a\r\n')
+  const body = new Talk(port, post(1000, 'x'))
+  const trickle = setInterval(() => {
+    headers.socket.write('X: y\r\n')
+    body.socket.write('x')
+  }, 50)
+  const texts = await Promise.all([silent.closed, headers.closed, body.closed])
+  clearInterval(trickle)
+  for (const text of texts) expect(text).toMatch(/^HTTP\/1.1 408/)
+  expect(events).toEqual(Array(3).fill('connection request_timeout'))
 })
 
 test('what is not HTTP gets 400, huge headers 431, and the server lives', async () => {
@@ -208,12 +269,12 @@ test('reading pauses while too many bytes are in flight, and goes on when there 
   const { port, inFlight } = await serve({ clock }, 1000, 500)
   inFlight.take(400)
   const talk = new Talk(port, post(300))
-  await expect.poll(() => clock.pendingTimers).toBe(1)
+  await expect.poll(() => clock.pendingTimers).toBe(2) // One is the server's own.
   expect(talk.text).toBe('')
   inFlight.give(400)
   await talk.says('got 300')
   expect(inFlight.usedBytes).toBe(0)
-  expect(clock.pendingTimers).toBe(0)
+  expect(clock.pendingTimers).toBe(1)
 })
 
 test('a body that finds no room for too long is refused retryably', async () => {
@@ -221,7 +282,7 @@ test('a body that finds no room for too long is refused retryably', async () => 
   const { port, inFlight } = await serve({ clock }, 1000, 500)
   inFlight.take(400)
   const talk = new Talk(port, post(300))
-  await expect.poll(() => clock.pendingTimers).toBe(1)
+  await expect.poll(() => clock.pendingTimers).toBe(2) // One is the server's own.
   await clock.advance(5000)
   expect(await talk.says('refused')).toMatch(/^HTTP\/1.1 503/)
   expect(inFlight.usedBytes).toBe(400)

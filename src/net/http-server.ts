@@ -5,15 +5,22 @@
  * A timeout of 0 means no limit of the user's. Slow senders are cut all the same: headers must be there within a
  * minute and a request within five (HEADERS_MS, REQUEST_MS), so that nobody holds a connection by trickling.
  */
-import http, { type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Clock } from '../component/clock.ts'
+import type { Clock, Timer } from '../component/clock.ts'
 import { createCors } from './cors.ts'
+import type { ServerEvent } from './grpc.ts'
+import { http } from './node-http.ts'
 import type { CorsConfig } from './server-fields.ts'
+import { StallWatch } from './stall.ts'
 
 const HEADERS_MS = 60_000
 const REQUEST_MS = 300_000
 const CHECK_MS = 1000
+/** How often connections are looked at whether their peer takes what it is sent. */
+const STALL_CHECK_MS = 10_000
+/** Of the connections, when there have to be fewer. */
+const EVICTED_SHARE = 0.01
 const MAX_HEADER_BYTES = 64 * 1024
 const MAX_HEADERS = 256
 
@@ -32,6 +39,8 @@ export interface HttpServerOptions {
    */
   handle(exchange: Exchange): Promise<void>
   onError(error: unknown): void
+  /** What limits and timeouts did, with a reason for a metric; as a gRPC server tells it. */
+  onEvent?(event: ServerEvent, reason: string): void
 }
 
 /** One request, its response and the connection they are on. */
@@ -51,15 +60,21 @@ export interface HttpConnection {
   readonly peer: string
   /** Requests that are not answered. */
   open: number
+  /** Requests so far. */
+  requests: number
+  /** The last response that was begun. */
+  response: ServerResponse | undefined
+  readonly stall: StallWatch
   note: unknown
 }
 
 export class HttpServer {
-  readonly #server: http.Server
+  readonly #server: Server
   readonly #options: HttpServerOptions
   readonly #connections = new Map<Socket, HttpConnection>()
   readonly #headers: readonly (readonly [string, string])[]
   readonly #cors: ReturnType<typeof createCors>
+  readonly #sweep: Timer
   #stopping = false
   #onEmpty: (() => void) | undefined
 
@@ -80,25 +95,37 @@ export class HttpServer {
       noDelay: true,
     })
     this.#server.maxHeadersCount = MAX_HEADERS
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
+      this.#onClientError(error, socket as Socket),
+    )
     this.#server.on('request', (request, response) => this.#onRequest(request, response, false))
     this.#server.on('checkContinue', (request, response) => this.#onRequest(request, response, true))
     // The server never listens itself; this starts its check for slow senders.
     this.#server.emit('listening')
+    this.#sweep = options.clock.every(STALL_CHECK_MS, () => this.#cutStalled())
   }
 
   get connectionCount(): number {
     return this.#connections.size
   }
 
-  /** Takes over a connected socket, plain or TLS. Over the limit of connections idle ones are closed to make room. */
+  /** Takes over a connected socket, plain or TLS. Over the limit some that are not in use are closed to make room. */
   accept(socket: Socket): void {
     if (this.#stopping) return void socket.destroy()
-    if (this.#connections.size >= this.#options.maxConnections) {
-      this.#server.closeIdleConnections()
-      if (this.#connections.size >= this.#options.maxConnections) return void socket.destroy()
+    if (this.#connections.size >= this.#options.maxConnections && !this.#makeRoom()) {
+      this.#options.onEvent?.('connection', 'max_connections')
+      return void socket.destroy()
     }
     const peer = socket.remoteAddress === undefined ? '' : `${socket.remoteAddress}:${socket.remotePort}`
-    this.#connections.set(socket, { socket, peer, open: 0, note: undefined })
+    this.#connections.set(socket, {
+      socket,
+      peer,
+      open: 0,
+      requests: 0,
+      response: undefined,
+      stall: new StallWatch(),
+      note: undefined,
+    })
     socket.on('close', () => {
       this.#connections.delete(socket)
       if (this.#connections.size === 0) this.#onEmpty?.()
@@ -106,13 +133,53 @@ export class HttpServer {
     this.#server.emit('connection', socket)
   }
 
+  /** Closes connections without a request: those that never had one first, then any, the oldest first. */
+  #makeRoom(): boolean {
+    const wanted = Math.ceil(this.#connections.size * EVICTED_SHARE)
+    let left = wanted
+    for (const unused of [true, false]) {
+      for (const { socket, open, requests } of this.#connections.values()) {
+        if (open > 0 || socket.destroyed || (unused && requests > 0)) continue
+        this.#options.onEvent?.('connection', 'evicted')
+        socket.destroy()
+        if (--left === 0) return true
+      }
+    }
+    return left < wanted
+  }
+
+  #cutStalled(): void {
+    const nowMs = this.#options.clock.monotonicMs()
+    for (const { socket, stall } of this.#connections.values()) {
+      if (!stall.stalled(socket, nowMs)) continue
+      this.#options.onEvent?.('connection', 'stalled')
+      socket.destroy()
+    }
+  }
+
+  /** What could not be parsed, or did not come in time. Answered if there is nothing of an answer on its way. */
+  #onClientError(error: NodeJS.ErrnoException, socket: Socket): void {
+    const connection = this.#connections.get(socket)
+    const [reason, status] = clientErrorOf(error.code)
+    if (reason !== undefined) this.#options.onEvent?.('connection', reason)
+    const begun = connection !== undefined && connection.open > 0 && connection.response?.headersSent === true
+    if (status !== undefined && socket.writable && !begun)
+      socket.write(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`)
+    socket.destroy(error)
+  }
+
   #onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
     const connection = this.#connections.get(request.socket)
     if (connection === undefined) return void request.socket.destroy()
     const options = this.#options
     connection.open++
+    connection.requests++
+    connection.response = response
     if (options.writeTimeoutMs > 0) {
-      const timer = options.clock.after(options.writeTimeoutMs, () => request.socket.destroy())
+      const timer = options.clock.after(options.writeTimeoutMs, () => {
+        options.onEvent?.('answer', 'write_timeout')
+        request.socket.destroy()
+      })
       response.on('close', () => timer.cancel())
     }
     if (!options.keepAlives) response.setHeader('Connection', 'close')
@@ -156,6 +223,23 @@ export class HttpServer {
     deadline.addEventListener('abort', cut)
     if (this.#connections.size > 0) await empty
     deadline.removeEventListener('abort', cut)
+    this.#sweep.cancel()
     this.#server.close()
+  }
+}
+
+/** Reason for the metric and status line, by the code of node:http; neither when the client just went away. */
+function clientErrorOf(code: string | undefined): readonly [reason?: string, status?: string] {
+  switch (code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return ['request_timeout', '408 Request Timeout']
+    case 'HPE_HEADER_OVERFLOW':
+      return ['header_list', '431 Request Header Fields Too Large']
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
+      return ['chunk_extensions', '413 Payload Too Large']
+    case 'HPE_INVALID_EOF_STATE':
+      return []
+    default:
+      return code?.startsWith('HPE_') ? ['protocol_error', '400 Bad Request'] : []
   }
 }

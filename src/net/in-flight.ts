@@ -19,9 +19,12 @@ export class InFlightBytes {
   readonly #limitBytes: number
   readonly #clock: Clock
   readonly #waiting: Waiting[] = []
+  readonly #onPause: (() => void) | undefined
   #usedBytes = 0
 
-  constructor(limitBytes: number, clock: Clock) {
+  /** `onPause` is told of everybody who has to wait. */
+  constructor(limitBytes: number, clock: Clock, onPause?: () => void) {
+    this.#onPause = onPause
     this.#limitBytes = limitBytes
     this.#clock = clock
   }
@@ -49,6 +52,7 @@ export class InFlightBytes {
   /** Takes `bytes` when there is room; rejects with RefusedError when that takes too long. */
   wait(bytes: number): Promise<void> {
     if (this.#waiting.length === 0 && this.tryTake(bytes)) return Promise.resolve()
+    this.#onPause?.()
     if (this.#waiting.length >= MAX_WAITING) return Promise.reject(busy())
     return new Promise((resolve, reject) => {
       const entry: Waiting = {

@@ -22,6 +22,8 @@ export interface ServerTlsOptions {
   onSecure(socket: tls.TLSSocket): void
   /** A handshake or a reload failed. */
   onProblem(message: string, error: Error): void
+  /** A connection was closed before its handshake was done, for this reason. */
+  onRefused?(reason: 'tls_handshake' | 'tls_timeout' | 'alpn'): void
   readonly nowMs: () => number
   readonly handshakeTimeoutMs?: number
 }
@@ -50,11 +52,15 @@ export function createServerTls(config: ServerTlsConfig, options: ServerTlsOptio
   server.on('secureConnection', (socket) => {
     socket.on('error', ignore)
     pending.delete(peerKey(socket))
-    if (closed || (options.alpnRequired && !socket.alpnProtocol)) socket.destroy()
-    else options.onSecure(socket)
+    if (closed || (options.alpnRequired && !socket.alpnProtocol)) {
+      if (!closed) options.onRefused?.('alpn')
+      socket.destroy()
+    } else options.onSecure(socket)
   })
   server.on('tlsClientError', (error, socket) => {
     socket.on('error', ignore)
+    const late = 'code' in error && error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT'
+    options.onRefused?.(late ? 'tls_timeout' : 'tls_handshake')
     options.onProblem('TLS handshake failed', error)
     socket.destroy()
   })

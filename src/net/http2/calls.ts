@@ -1,7 +1,7 @@
 /**
  * The calls of one connection, from their heads to their answers (gRPC over HTTP/2). A handler runs when the message is whole and
  * the stream has ended. A call that is refused before that is answered at once, and its stream is reset without an error, so
- * that the client stops sending.
+ * that the client stops sending. Over 300 lines, since every step of a call may end it, and all ends meet in `remove`.
  */
 import { RefusedError, TooLargeError } from '../../errors.ts'
 import { decompress } from '../compression.ts'
@@ -22,7 +22,7 @@ const DROP_MS = 5000
 const ROOM_MS = 5000
 const NEVER = Number.POSITIVE_INFINITY
 const PREFIX_BYTES = 5
-const UNKNOWN_METHOD: Rejection = rejection(200, GRPC.UNIMPLEMENTED, 'unknown method')
+const UNKNOWN_METHOD: Rejection = rejection('unimplemented', 200, GRPC.UNIMPLEMENTED, 'unknown method')
 
 export class Calls {
   readonly answers: Answers
@@ -106,8 +106,9 @@ export class Calls {
     const upTo = call.reader.read(bytes, start, end, this.#context.options.maxMessageBytes, call)
     call.received += upTo - start
     if (call.reader.bytes.buffer === bytes.buffer) this.#connection.chunkKept = true
-    if (call.reader.problem !== undefined) this.#refuse(call, call.reader.problem)
+    if (call.reader.problem !== undefined) this.#problem(call, call.reader.problem)
     else if (upTo < end && this.#waiting !== call) {
+      this.#context.tell('pause', 'in_flight_bytes')
       this.#waiting = call
       this.#waitingSinceMs = this.#connection.nowMs
     }
@@ -125,12 +126,14 @@ export class Calls {
   onEnd(call: Call): void {
     call.remoteEnded = true
     const { contentLength } = call.head
-    if (contentLength >= 0 && call.received !== contentLength)
+    if (contentLength >= 0 && call.received !== contentLength) {
+      this.#context.tell('request', 'malformed')
       return void this.#connection.resetStream(call.id, ERROR.PROTOCOL_ERROR)
+    }
     if (call.phase === PHASE.DROPPING) return void this.remove(call)
     if (call.phase !== PHASE.READING) return
     call.reader.end()
-    if (call.reader.problem !== undefined) this.#refuse(call, call.reader.problem)
+    if (call.reader.problem !== undefined) this.#problem(call, call.reader.problem)
     else if (call.admitted) this.#deliver(call)
   }
 
@@ -142,7 +145,7 @@ export class Calls {
       this.#handle(call)
       this.#run(call, handler, reader.message)
     } else if (encoding === undefined)
-      this.#refuse(call, { code: GRPC.INTERNAL, message: 'compressed message without grpc-encoding' })
+      this.#problem(call, { code: GRPC.INTERNAL, message: 'compressed message without grpc-encoding' })
     else {
       this.#handle(call)
       const limit = this.#context.options.maxMessageBytes
@@ -154,7 +157,8 @@ export class Calls {
             ? { code: GRPC.RESOURCE_EXHAUSTED, message: error.message }
             : { code: GRPC.INTERNAL, message: 'the message cannot be decompressed' }
           this.#settle(call)
-          if (call.phase !== PHASE.GONE) this.#refuse(call, status)
+          if (call.phase === PHASE.GONE) this.#context.tell('request', reasonOf(status))
+          else this.#problem(call, status)
         },
       )
     }
@@ -263,8 +267,15 @@ export class Calls {
     }
   }
 
+  /** Refuses what no handler has seen. */
+  #problem(call: Call, status: GrpcStatus): void {
+    this.#context.tell('request', reasonOf(status))
+    this.#refuse(call, status)
+  }
+
   /** Answers a call that is not looked at. The rest of a short request is read, since there may be an error in it. */
   #reject(call: Call, rejected: Rejection): void {
+    this.#context.tell('request', rejected.reason)
     if (rejected.text) {
       this.answers.textHead(call.id, rejected)
       call.text = true
@@ -335,8 +346,12 @@ export class Calls {
   }
 
   #expire(call: Call): void {
-    if (call.phase === PHASE.SENDING) this.#connection.resetStream(call.id, ERROR.CANCEL)
-    else if (call.phase === PHASE.DROPPING) this.#connection.resetStream(call.id, ERROR.NO_ERROR)
+    if (call.phase === PHASE.SENDING) {
+      this.#context.tell('answer', 'stalled')
+      this.#connection.resetStream(call.id, ERROR.CANCEL)
+    } else if (call.phase === PHASE.DROPPING) this.#connection.resetStream(call.id, ERROR.NO_ERROR)
+    else if (call.phase === PHASE.READING)
+      this.#problem(call, { code: GRPC.DEADLINE_EXCEEDED, message: 'the message did not come in time' })
     else if (call.phase !== PHASE.GONE)
       this.#refuse(call, { code: GRPC.DEADLINE_EXCEEDED, message: 'deadline exceeded' })
   }
@@ -346,4 +361,10 @@ export class Calls {
     this.#context.budget.leave(this.#connection)
     for (const call of this.#byId.values()) this.remove(call)
   }
+}
+
+/** What a refusal is called in a metric. */
+function reasonOf(status: GrpcStatus): string {
+  if (status.code === GRPC.RESOURCE_EXHAUSTED) return 'too_large'
+  return status.code === GRPC.DEADLINE_EXCEEDED ? 'timeout' : 'invalid'
 }

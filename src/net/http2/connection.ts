@@ -1,7 +1,7 @@
 /**
  * What both ends of an HTTP/2 connection do (RFC 9113): frames on the connection itself, header blocks, windows, limits, errors. Streams
  * are the business of whoever extends it. After an error nothing more is read: GOAWAY goes out, and the socket closes
- * when the peer does, or soon.
+ * when the peer does, or soon. Over 300 lines, since it is where every type of frame is told apart.
  */
 import type { Socket } from 'node:net'
 import type { Clock } from '../../component/clock.ts'
@@ -29,6 +29,8 @@ import { PeerSettings } from './settings.ts'
 const MAX_UNWRITTEN_BYTES = 1024 * 1024
 /** How long a connection that was ended here stays for the peer to end it too. */
 export const LINGER_MS = 500
+/** How long a header block, or another frame than DATA, may take from its first byte to its last. */
+const PART_MS = 10_000
 
 export abstract class Connection implements FrameSink {
   readonly socket: Socket
@@ -55,6 +57,9 @@ export abstract class Connection implements FrameSink {
   #unwritten = false
   /** Something points into the chunk that is being read. */
   chunkKept = false
+  /** The frame of which a part is kept, by its number, and since when. */
+  #partFrame = 0
+  #partSinceMs = 0
 
   constructor(socket: Socket, clock: Clock, windowBytes: number, headerBytes: number) {
     this.socket = socket
@@ -90,6 +95,8 @@ export abstract class Connection implements FrameSink {
   protected abstract resetStream(streamId: number, code: number): void
   /** An error that is no fault of the peer. */
   protected abstract onBug(error: unknown): void
+  /** Told before the connection, or one stream, ends for a fault of the peer. */
+  protected onFault(_error: ConnectionError | StreamError): void {}
   abstract onDataHead(flags: number, streamId: number, length: number): void
   abstract onData(bytes: Buffer, start: number, end: number): number
   abstract onDataEnd(): void
@@ -138,6 +145,18 @@ export abstract class Connection implements FrameSink {
     return true
   }
 
+  /** Ends a connection that sends a frame or a header block so slowly that keeping its parts is all there is to it. */
+  protected sweepParts(nowMs: number): void {
+    const reader = this.#reader
+    const { streamId, sinceMs } = this.#block
+    if (streamId !== 0 && nowMs - sinceMs > PART_MS && !this.stopped) throw slow('a header block')
+    if (!reader.keeping) this.#partFrame = 0
+    else if (this.#partFrame !== reader.frames) {
+      this.#partFrame = reader.frames
+      this.#partSinceMs = nowMs
+    } else if (nowMs - this.#partSinceMs > PART_MS && !this.stopped) throw slow('a frame')
+  }
+
   #onDrain(): void {
     if (!this.#unwritten) return
     this.#unwritten = false
@@ -147,7 +166,10 @@ export abstract class Connection implements FrameSink {
   /** Ends the connection with GOAWAY. */
   fail(error: unknown): void {
     if (this.closing) return
-    if (error instanceof ConnectionError) return void this.end(error.code, error.message)
+    if (error instanceof ConnectionError) {
+      this.onFault(error)
+      return void this.end(error.code, error.message)
+    }
     this.onBug(error)
     this.end(ERROR.INTERNAL_ERROR, 'internal error')
   }
@@ -170,6 +192,7 @@ export abstract class Connection implements FrameSink {
     } catch (error) {
       if (!(error instanceof StreamError)) throw error
       this.guard.take(FLOOD.RESET, this.nowMs)
+      this.onFault(error)
       this.resetStream(error.streamId, error.code)
     }
   }
@@ -240,7 +263,7 @@ export abstract class Connection implements FrameSink {
       return
     }
     if (start === end) this.guard.take(FLOOD.EMPTY, this.nowMs)
-    this.#block.open(streamId, flags, selfDependent)
+    this.#block.open(streamId, flags, selfDependent, this.nowMs)
     this.#block.add(bytes, start, end)
   }
 
@@ -304,3 +327,7 @@ export abstract class Connection implements FrameSink {
 }
 
 const NOTHING = new Uint8Array(0)
+
+function slow(what: string): ConnectionError {
+  return new ConnectionError(ERROR.ENHANCE_YOUR_CALM, `${what} comes too slowly`, 'slow_frames')
+}

@@ -19,6 +19,8 @@ export const FLOOD = {
 
 interface Pace {
   readonly name: string
+  /** In the metric of closed connections. */
+  readonly reason: string
   readonly burst: number
   readonly perSecond: number
   readonly perAnswer: number
@@ -26,13 +28,13 @@ interface Pace {
 
 /** By the numbers of FLOOD. */
 const PACES: readonly Pace[] = [
-  { name: 'PING', burst: 500, perSecond: 500, perAnswer: 2 },
-  { name: 'SETTINGS', burst: 100, perSecond: 10, perAnswer: 0 },
-  { name: 'RST_STREAM', burst: 1000, perSecond: 100, perAnswer: 1 },
-  { name: 'empty frames', burst: 200, perSecond: 20, perAnswer: 2 },
-  { name: 'PRIORITY', burst: 1000, perSecond: 100, perAnswer: 2 },
-  { name: 'WINDOW_UPDATE', burst: 2000, perSecond: 1000, perAnswer: 10 },
-  { name: 'useless frames', burst: 2000, perSecond: 200, perAnswer: 2 },
+  { name: 'PING', reason: 'flood_ping', burst: 500, perSecond: 500, perAnswer: 2 },
+  { name: 'SETTINGS', reason: 'flood_settings', burst: 100, perSecond: 10, perAnswer: 0 },
+  { name: 'RST_STREAM', reason: 'flood_reset', burst: 1000, perSecond: 100, perAnswer: 1 },
+  { name: 'empty frames', reason: 'flood_empty', burst: 200, perSecond: 20, perAnswer: 2 },
+  { name: 'PRIORITY', reason: 'flood_priority', burst: 1000, perSecond: 100, perAnswer: 2 },
+  { name: 'WINDOW_UPDATE', reason: 'flood_window_update', burst: 2000, perSecond: 1000, perAnswer: 10 },
+  { name: 'useless frames', reason: 'flood_useless', burst: 2000, perSecond: 200, perAnswer: 2 },
 ]
 /** Resets in the life of a connection, beyond one for each call that was answered. */
 const MAX_RESETS = 20_000
@@ -59,8 +61,8 @@ export class FloodGuard {
     this.#refilledAnswers[kind] = this.answers
     const left = Math.min(pace.burst, this.#tokens[kind]! + refill) - 1
     this.#tokens[kind] = left
-    if (left < 0) throw new ConnectionError(ERROR.ENHANCE_YOUR_CALM, `too many ${pace.name}`)
+    if (left < 0) throw new ConnectionError(ERROR.ENHANCE_YOUR_CALM, `too many ${pace.name}`, pace.reason)
     if (kind === FLOOD.RESET && ++this.#resets > MAX_RESETS + this.answers)
-      throw new ConnectionError(ERROR.ENHANCE_YOUR_CALM, 'too many streams were reset')
+      throw new ConnectionError(ERROR.ENHANCE_YOUR_CALM, 'too many streams were reset', 'flood_reset')
   }
 }

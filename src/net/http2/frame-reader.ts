@@ -41,9 +41,16 @@ export class FrameReader {
   /** The payload of a frame that came in more than one chunk. */
   #payload: Buffer | undefined
   #filled = 0
+  /** Frames that have begun. */
+  frames = 0
 
   constructor(sink: FrameSink) {
     this.#sink = sink
+  }
+
+  /** The payload of a frame is there in part: it is kept until the rest comes. */
+  get keeping(): boolean {
+    return this.#payload !== undefined
   }
 
   /** Gives the place up to which the chunk was read: its end, unless the sink stopped it. */
@@ -78,6 +85,7 @@ export class FrameReader {
     const type = bytes[at + 3]!
     const flags = bytes[at + 4]!
     if (length > DEFAULT_FRAME_BYTES) throw frameSizeError(`a frame of ${length} bytes`)
+    this.frames++
     this.#type = type
     this.#flags = flags
     this.#streamId = readUint31(bytes, at + 5)

@@ -36,6 +36,22 @@ export const ERROR = {
   ENHANCE_YOUR_CALM: 11,
 } as const
 
+/** What an error is called in a metric, by its code. */
+const REASONS: readonly string[] = [
+  'no_error',
+  'protocol_error',
+  'internal_error',
+  'flow_control',
+  'settings_timeout',
+  'stream_closed',
+  'frame_size',
+  'refused_stream',
+  'cancel',
+  'compression',
+  'connect',
+  'flood',
+]
+
 export const FRAME_HEAD_BYTES = 9
 /** SETTINGS_MAX_FRAME_SIZE as it is when nobody changes it; what Weir takes. */
 export const DEFAULT_FRAME_BYTES = 16_384
@@ -47,10 +63,13 @@ export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
 /** Ends the connection: GOAWAY with this code (RFC 9113 section 5.4.1). */
 export class ConnectionError extends Error {
   readonly code: number
-  constructor(code: number, message: string) {
+  /** For a metric: one word of a few. */
+  readonly reason: string
+  constructor(code: number, message: string, reason = REASONS[code] ?? 'protocol_error') {
     super(message)
     this.name = 'ConnectionError'
     this.code = code
+    this.reason = reason
   }
 }
 

@@ -8,16 +8,19 @@
  * connections, so they are up to SWEEP_MS late.
  */
 import type { Socket } from 'node:net'
+import type { Timer } from '../../component/clock.ts'
 import type { GrpcServer, GrpcServerOptions } from '../grpc.ts'
 import { ServerConnection } from './server-connection.ts'
 import { ServerContext } from './server-context.ts'
 
 const SWEEP_MS = 100
+/** Of its connections, when the server is asked to make room. */
+const EVICTED_SHARE = 0.01
 
 export function createHttp2GrpcServer(options: GrpcServerOptions, messageMs?: number): GrpcServer {
   const context = new ServerContext(options, messageMs)
   const connections = new Set<ServerConnection>()
-  let timer: NodeJS.Timeout | undefined
+  let timer: Timer | undefined
   let onEmpty: (() => void) | undefined
 
   const sweep = (): void => {
@@ -28,7 +31,7 @@ export function createHttp2GrpcServer(options: GrpcServerOptions, messageMs?: nu
     connections.delete(connection)
     connection.onClose()
     if (connections.size > 0) return
-    clearInterval(timer)
+    timer?.cancel()
     timer = undefined
     onEmpty?.()
   }
@@ -40,13 +43,17 @@ export function createHttp2GrpcServer(options: GrpcServerOptions, messageMs?: nu
       socket.setNoDelay(true)
       const connection = new ServerConnection(socket, context)
       connections.add(connection)
-      timer ??= setInterval(sweep, SWEEP_MS).unref()
+      timer ??= context.clock.every(SWEEP_MS, sweep)
       socket.on('close', () => closed(connection))
       socket.on('data', (chunk: Buffer) => connection.receive(chunk))
     },
     get connectionCount() {
       return connections.size
     },
+    get inFlightBytes() {
+      return context.budget.usedBytes
+    },
+    makeRoom: () => makeRoom(connections),
     async shutdown(deadline) {
       context.stopping = true
       const empty = new Promise<void>((resolve) => {
@@ -63,6 +70,20 @@ export function createHttp2GrpcServer(options: GrpcServerOptions, messageMs?: nu
       deadline.removeEventListener('abort', cut)
     },
   }
+}
+
+/** Closes some connections without calls: those that never had one first, then any, the oldest first. */
+function makeRoom(connections: ReadonlySet<ServerConnection>): boolean {
+  let left = Math.ceil(connections.size * EVICTED_SHARE)
+  for (const unused of [true, false]) {
+    for (const connection of connections) {
+      if (connection.closing || connection.callCount > 0) continue
+      if (unused && connection.lastStreamId > 0) continue
+      connection.evict()
+      if (--left === 0) return true
+    }
+  }
+  return left < Math.ceil(connections.size * EVICTED_SHARE)
 }
 
 function ignore(): void {}

@@ -18,14 +18,17 @@ export class HeaderBlock {
   bytes: Buffer = EMPTY
   length = 0
   #frames = 0
+  /** When the block that is open began. */
+  sinceMs = 0
 
   constructor(limitBytes: number) {
     this.#limitBytes = limitBytes
   }
 
   /** Starts a block that does not end with its HEADERS frame. */
-  open(streamId: number, flags: number, selfDependent: boolean): void {
+  open(streamId: number, flags: number, selfDependent: boolean, nowMs: number): void {
     this.streamId = streamId
+    this.sinceMs = nowMs
     this.flags = flags
     this.selfDependent = selfDependent
     this.length = 0
@@ -35,9 +38,9 @@ export class HeaderBlock {
   add(bytes: Buffer, start: number, end: number): void {
     const needed = this.length + end - start
     if (needed > this.#limitBytes)
-      throw new ConnectionError(ERROR.ENHANCE_YOUR_CALM, 'header block is too long')
+      throw new ConnectionError(ERROR.ENHANCE_YOUR_CALM, 'header block is too long', 'flood_headers')
     if (++this.#frames > MAX_FRAMES)
-      throw new ConnectionError(ERROR.ENHANCE_YOUR_CALM, 'too many CONTINUATION frames')
+      throw new ConnectionError(ERROR.ENHANCE_YOUR_CALM, 'too many CONTINUATION frames', 'flood_headers')
     if (needed > this.bytes.length) {
       const grown = Buffer.allocUnsafe(Math.max(needed, this.bytes.length * 2, 1024))
       this.bytes.copy(grown, 0, 0, this.length)

@@ -32,6 +32,10 @@ export interface Living {
   readonly stopped: boolean
   fail(error: unknown): void
   end(code: number, reason: string): void
+  /** Destroys it for this reason. */
+  cut(reason: string): void
+  /** It is about to be ended for this reason. */
+  tell(reason: string): void
   destroy(): void
 }
 
@@ -93,7 +97,8 @@ export class Lifetime {
     }
     const idle = this.#connection.callCount === 0 && !permitWithoutStream
     if (nowMs - last >= (idle ? Math.max(IDLE_PING_MS, minTimeMs) : minTimeMs)) return
-    if (++this.#strikes > MAX_STRIKES) throw new ConnectionError(ERROR.ENHANCE_YOUR_CALM, 'too_many_pings')
+    if (++this.#strikes > MAX_STRIKES)
+      throw new ConnectionError(ERROR.ENHANCE_YOUR_CALM, 'too_many_pings', 'too_many_pings')
   }
 
   onPingAck(): void {
@@ -122,19 +127,22 @@ export class Lifetime {
     const connection = this.#connection
     const keepalive = this.#keepalive
     if (nowMs - this.#bornMs > HANDSHAKE_MS) {
-      if (!this.open) return void connection.destroy()
+      if (!this.open) return void connection.cut('handshake_timeout')
       if (!connection.settingsAcked)
         return void connection.fail(
           new ConnectionError(ERROR.SETTINGS_TIMEOUT, 'SETTINGS were not acknowledged'),
         )
     }
     if (!this.open) return
-    if (nowMs >= this.#cutAtMs) return void connection.destroy()
+    if (nowMs >= this.#cutAtMs) return void connection.cut('max_age_grace')
     if (this.#drain === DRAIN.ANNOUNCED && nowMs - this.#drainedMs > DRAIN_PING_MS) this.#finalize()
     if (this.#drain === DRAIN.NONE) {
       const idleMs = keepalive.maxConnectionIdleMs
-      if (idleMs > 0 && connection.callCount === 0 && nowMs - this.#idleSinceMs >= idleMs) this.drain(nowMs)
-      else if (nowMs >= this.#oldAtMs) {
+      if (idleMs > 0 && connection.callCount === 0 && nowMs - this.#idleSinceMs >= idleMs) {
+        connection.tell('idle')
+        this.drain(nowMs)
+      } else if (nowMs >= this.#oldAtMs) {
+        connection.tell('max_age')
         this.drain(nowMs)
         const graceMs = keepalive.maxConnectionAgeGraceMs
         if (graceMs > 0) this.#cutAtMs = nowMs + graceMs
@@ -148,7 +156,8 @@ export class Lifetime {
     const { timeMs, timeoutMs } = this.#keepalive
     if (this.#connection.stopped) this.#readMs = nowMs
     if (this.#pingSentMs > 0) {
-      if (nowMs - this.#pingSentMs >= timeoutMs && !this.#connection.stopped) this.#connection.destroy()
+      if (nowMs - this.#pingSentMs >= timeoutMs && !this.#connection.stopped)
+        this.#connection.cut('keepalive_timeout')
     } else if (nowMs - this.#readMs >= timeMs) {
       this.#pingSentMs = nowMs
       this.#connection.output.frame(FRAME.PING, 0, PING_PAYLOAD)

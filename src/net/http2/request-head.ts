@@ -45,6 +45,8 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 export interface Rejection extends GrpcStatus {
   readonly http: number
   readonly text: boolean
+  /** For a metric. */
+  readonly reason: string
 }
 
 export class RequestHead implements CallHead {
@@ -84,7 +86,8 @@ export class RequestHead implements CallHead {
     const encoding = parts.encoding ?? 'identity'
     this.encoding = isEncoding(encoding) ? encoding : undefined
     this.timeoutMs = parseTimeout(parts.timeout)
-    if (overLimit) this.rejection = rejection(431, GRPC.RESOURCE_EXHAUSTED, 'the header list is too long')
+    if (overLimit)
+      this.rejection = rejection('header_list', 431, GRPC.RESOURCE_EXHAUSTED, 'the header list is too long')
     else if (this.malformed === undefined) this.rejection = reject(parts, encoding, this.timeoutMs)
     this.handler = handlers.get(this.path)
     this.releases = releases?.(this.path) === true
@@ -193,18 +196,35 @@ class Parts {
 }
 
 function reject(parts: Parts, encoding: string, timeoutMs: number): Rejection | undefined {
-  if (parts.method !== 'POST') return rejection(405, GRPC.INTERNAL, 'gRPC calls are sent by POST\n', true)
+  if (parts.method !== 'POST')
+    return rejection('not_grpc', 405, GRPC.INTERNAL, 'gRPC calls are sent by POST\n', true)
   const type = parts.contentType
   if (type === undefined || !/^application\/grpc(?:\+proto)?(?:;|$)/i.test(type))
-    return rejection(415, GRPC.INVALID_ARGUMENT, `content-type "${type ?? ''}" is not application/grpc`)
+    return rejection(
+      'not_grpc',
+      415,
+      GRPC.INVALID_ARGUMENT,
+      `content-type "${type ?? ''}" is not application/grpc`,
+    )
   if (!ENCODINGS.has(encoding))
-    return rejection(200, GRPC.UNIMPLEMENTED, `grpc-encoding "${encoding}" is not supported`)
-  if (Number.isNaN(timeoutMs)) return rejection(400, GRPC.INTERNAL, 'malformed grpc-timeout')
+    return rejection(
+      'unsupported_encoding',
+      200,
+      GRPC.UNIMPLEMENTED,
+      `grpc-encoding "${encoding}" is not supported`,
+    )
+  if (Number.isNaN(timeoutMs)) return rejection('malformed', 400, GRPC.INTERNAL, 'malformed grpc-timeout')
   return undefined
 }
 
-export function rejection(http: number, code: number, message: string, text = false): Rejection {
-  return { http, code, message, text }
+export function rejection(
+  reason: string,
+  http: number,
+  code: number,
+  message: string,
+  text = false,
+): Rejection {
+  return { reason, http, code, message, text }
 }
 
 /** At most eight digits and a unit; -1 without one, NaN when it is malformed. */

@@ -1,8 +1,9 @@
 /**
  * The server's end of an HTTP/2 connection: preface, streams and their states (RFC 9113 sections 3.4 and 5.1). What a call means
- * is the business of `calls.ts`.
+ * is the business of `calls.ts`. Over 300 lines for all that a connection tells its server.
  */
 import type { Socket } from 'node:net'
+import { StallWatch } from '../stall.ts'
 import { type Call, PHASE } from './call.ts'
 import { Calls } from './calls.ts'
 import { Connection } from './connection.ts'
@@ -37,6 +38,7 @@ export class ServerConnection extends Connection implements Living {
   #dataCall: Call | undefined
   #dataFlags = 0
   #dataBytes = 0
+  readonly #stall = new StallWatch()
   /** Ids of streams that were reset here, oldest first. */
   readonly #remembered = new Set<number>()
   /** The last header block that changed nothing in the dynamic table, and what it said. */
@@ -77,6 +79,22 @@ export class ServerConnection extends Connection implements Living {
     this.socket.destroy()
   }
 
+  cut(reason: string): void {
+    this.tell(reason)
+    this.socket.destroy()
+  }
+
+  tell(reason: string): void {
+    this.#context.tell('connection', reason)
+  }
+
+  /** Ends a connection that is not in use, at once. */
+  evict(): void {
+    this.tell('evicted')
+    this.end(ERROR.NO_ERROR, '')
+    this.socket.destroySoon()
+  }
+
   /** Gives the place after the preface. */
   #preface(chunk: Buffer): number {
     let at = 0
@@ -87,6 +105,7 @@ export class ServerConnection extends Connection implements Living {
         continue
       }
       if (at === this.#prefaceSeen && HTTP1.test(chunk.toString('latin1', 0, 8))) {
+        this.tell('http1')
         this.socket.end(NOT_HTTP1)
         this.closeAtMs = this.nowMs
       } else this.fail(protocolError('no HTTP/2 preface'))
@@ -190,6 +209,7 @@ export class ServerConnection extends Connection implements Living {
     call.windowLeft -= length
     if (!call.remoteEnded && call.windowLeft >= 0) return
     this.guard.take(FLOOD.RESET, this.nowMs)
+    this.#context.tell('request', 'malformed')
     this.#dataCall = undefined
     this.resetStream(streamId, call.remoteEnded ? ERROR.STREAM_CLOSED : ERROR.FLOW_CONTROL_ERROR)
   }
@@ -265,6 +285,11 @@ export class ServerConnection extends Connection implements Living {
     else this.lifetime.finishing = true
   }
 
+  protected override onFault(error: ConnectionError | StreamError): void {
+    if (error instanceof ConnectionError) this.tell(error.reason)
+    else this.#context.tell('request', error.code === ERROR.REFUSED_STREAM ? 'too_many_streams' : 'malformed')
+  }
+
   protected onBug(error: unknown): void {
     this.#context.report(error)
   }
@@ -274,6 +299,8 @@ export class ServerConnection extends Connection implements Living {
     if (this.closing) return
     this.nowMs = nowMs
     try {
+      if (this.#stall.stalled(this.socket, nowMs)) return void this.cut('stalled')
+      this.sweepParts(nowMs)
       this.calls.sweep(nowMs)
       this.lifetime.sweep(nowMs)
     } catch (error) {

@@ -1,6 +1,6 @@
 /** What all connections of one server share. */
 import { type Clock, systemClock } from '../../component/clock.ts'
-import { GRPC, type GrpcServerOptions, type GrpcStatus } from '../grpc.ts'
+import { GRPC, type GrpcServerOptions, type GrpcStatus, type ServerEvent } from '../grpc.ts'
 import { Budget } from './budget.ts'
 import { DEFAULT_WINDOW } from './settings.ts'
 
@@ -14,7 +14,7 @@ const MESSAGE_MS = 300_000
 
 export class ServerContext {
   readonly options: GrpcServerOptions
-  readonly clock: Clock = systemClock
+  readonly clock: Clock
   readonly maxStreams: number
   readonly streamWindow: number
   readonly messageMs: number
@@ -23,6 +23,7 @@ export class ServerContext {
 
   constructor(options: GrpcServerOptions, messageMs = MESSAGE_MS) {
     this.options = options
+    this.clock = options.clock ?? systemClock
     this.messageMs = messageMs
     this.maxStreams = options.maxConcurrentStreams || MAX_STREAMS
     // A window of a whole message, so that the usual call needs no WINDOW_UPDATE.
@@ -39,6 +40,10 @@ export class ServerContext {
     } catch {
       return { code: GRPC.INTERNAL, message: 'internal error' }
     }
+  }
+
+  tell(event: ServerEvent, reason: string): void {
+    this.options.onEvent?.(event, reason)
   }
 
   /** For errors that no call can be told of: whoever turns errors into statuses also logs them. */

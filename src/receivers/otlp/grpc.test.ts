@@ -266,11 +266,22 @@ test('TLS by ALPN h2, with client certificates', async () => {
   expect((await send(body)).code).toBe(0)
 })
 
-test('over max_connections new connections are closed', async () => {
-  const { send, port } = await receive({ max_connections: 1 })
-  expect((await send(body)).code).toBe(0)
+test('over max_connections new connections are closed, unless an idle one can make room', async () => {
+  const releases: (() => void)[] = []
+  const next: Consumer = { consume: () => new Promise<void>((resolve) => releases.push(resolve)) }
+  const { send, port, meter } = await receive({ max_connections: 1 }, { next })
+  const answer = send(body)
+  await expect.poll(() => releases.length).toBe(1)
   expect((await dial(port)(body)).code).toBe(GRPC.UNAVAILABLE)
-  expect((await send(body)).code).toBe(0)
+  releases[0]?.()
+  expect((await answer).code).toBe(0)
+  const second = dial(port)(body)
+  await expect.poll(() => releases.length).toBe(2)
+  releases[1]?.()
+  expect((await second).code).toBe(0)
+  expect(meter.read('receiver_closed_connections', { transport: 'grpc', reason: 'evicted' })).toBe(1)
+  const refused = { transport: 'grpc', reason: 'max_connections' }
+  expect(meter.read('receiver_closed_connections', refused)).toBeGreaterThan(0)
 })
 
 test('shutdown answers the call in flight', async () => {

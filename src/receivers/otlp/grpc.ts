@@ -1,6 +1,7 @@
 /** OTLP/gRPC: the Export method of each signal that some pipeline takes. Other methods are UNIMPLEMENTED. */
 import type { Socket } from 'node:net'
 import type { AuthData } from '../../component/auth.ts'
+import type { Timer } from '../../component/clock.ts'
 import type { Consumer } from '../../component/define.ts'
 import type { Listener } from '../../component/host.ts'
 import { PartialSuccess, RefusedError, UnauthenticatedError } from '../../errors.ts'
@@ -10,7 +11,7 @@ import { keepaliveSettings, messageLimitBytes } from '../../net/server-fields.ts
 import { createServerTls, type ServerTls } from '../../net/tls-server.ts'
 import { NO_METADATA, type RequestContext, type Signal } from '../../otlp/batch.ts'
 import type { GrpcConfig } from './config.ts'
-import { authenticate, findAuthenticator, Intake, type ServerSettings } from './intake.ts'
+import { authenticate, findAuthenticator, Intake, type ServerSettings, watchInFlight } from './intake.ts'
 import { encodePartial, OK_PROTOBUF } from './response.ts'
 
 const METHODS: Readonly<Record<Signal, string>> = {
@@ -36,6 +37,7 @@ export class OtlpGrpc {
   #server: GrpcServer | undefined
   #tls: ServerTls | undefined
   #listener: Listener | undefined
+  #gauge: Timer | undefined
 
   constructor(config: GrpcConfig, settings: ServerSettings) {
     this.#config = config
@@ -63,16 +65,25 @@ export class OtlpGrpc {
         nowMs: () => host.clock.monotonicMs(),
         onSecure: serve,
         onProblem: (message, error) => logger.warn(message, { transport: 'grpc', error: error.message }),
+        onRefused: (reason) => this.#intake.count('closedConnections', reason),
       })
     const tls = this.#tls
     const { endpoint, transport } = config
     this.#listener = await host.listen(
       { name: `receivers/${id}/protocols/grpc`, endpoint, transport },
       (socket) => {
-        if (server.connectionCount + (tls?.pending ?? 0) >= config.max_connections) socket.destroy()
-        else if (tls) tls.accept(socket)
+        const full = server.connectionCount + (tls?.pending ?? 0) >= config.max_connections
+        if (full && !server.makeRoom?.()) {
+          this.#intake.count('closedConnections', 'max_connections')
+          socket.destroy()
+        } else if (tls) tls.accept(socket)
         else serve(socket)
       },
+    )
+    this.#gauge = watchInFlight(
+      this.#settings,
+      'grpc',
+      () => server.inFlightBytes ?? this.#intake.inFlight.usedBytes,
     )
     logger.info('listening', { transport: 'grpc', address: this.#listener.address })
   }
@@ -81,6 +92,7 @@ export class OtlpGrpc {
     // A listener may wait for its connections, so it is closed first and awaited last.
     const closed = this.#listener?.close()
     this.#listener = undefined
+    this.#gauge?.cancel()
     this.#tls?.close()
     const server = this.#server
     this.#server = undefined
@@ -127,6 +139,8 @@ export class OtlpGrpc {
       maxConcurrentStreams: config.max_concurrent_streams,
       maxInFlightBytes: config.max_in_flight_bytes,
       keepalive: keepaliveSettings(config.keepalive),
+      onEvent: (event, reason) => intake.onEvent(event, reason),
+      clock: this.#settings.host.clock,
     }
   }
 

@@ -7,9 +7,10 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { AuthData, ServerAuthenticator } from '../../component/auth.ts'
+import type { Timer } from '../../component/clock.ts'
 import type { Consumer } from '../../component/define.ts'
 import type { Listener } from '../../component/host.ts'
-import { InvalidError, PartialSuccess, RefusedError } from '../../errors.ts'
+import { InvalidError, PartialSuccess, RefusedError, UnauthenticatedError } from '../../errors.ts'
 import { decompress, type Encoding, isEncoding } from '../../net/compression.ts'
 import { answer, ClientGone, readBody } from '../../net/http-body.ts'
 import { type Exchange, type HttpConnection, HttpServer } from '../../net/http-server.ts'
@@ -19,7 +20,7 @@ import { NO_METADATA, type RequestContext, type Signal } from '../../otlp/batch.
 import { decodeJson } from '../../otlp/json-decode.ts'
 import { givePayload } from '../../otlp/payload-pool.ts'
 import { bodyLimitBytes, type HttpConfig } from './config.ts'
-import { authenticate, findAuthenticator, Intake, type ServerSettings } from './intake.ts'
+import { authenticate, findAuthenticator, Intake, type ServerSettings, watchInFlight } from './intake.ts'
 import { encodePartial, OK_JSON, OK_PROTOBUF, partialJson } from './response.ts'
 import { retryAfterHeader } from './status.ts'
 
@@ -44,6 +45,7 @@ export class OtlpHttp {
   #server: HttpServer | undefined
   #tls: ServerTls | undefined
   #listener: Listener | undefined
+  #gauge: Timer | undefined
 
   constructor(config: HttpConfig, settings: ServerSettings) {
     this.#config = config
@@ -77,6 +79,7 @@ export class OtlpHttp {
       responseHeaders: config.response_headers ?? {},
       cors: config.cors,
       handle: (exchange) => this.#handle(exchange),
+      onEvent: (event, reason) => this.#intake.onEvent(event, reason),
       onError: (error) => logger.error('request failed', { transport: 'http', error }),
     })
     this.#server = server
@@ -92,6 +95,7 @@ export class OtlpHttp {
         nowMs: () => host.clock.monotonicMs(),
         onSecure: serve,
         onProblem: (message, error) => logger.warn(message, { transport: 'http', error: error.message }),
+        onRefused: (reason) => this.#intake.count('closedConnections', reason),
       })
     const tls = this.#tls
     const { endpoint, transport } = config
@@ -99,10 +103,13 @@ export class OtlpHttp {
       { name: `receivers/${id}/protocols/http`, endpoint, transport },
       (socket) => {
         if (tls === undefined) serve(socket)
-        else if (tls.pending >= config.max_connections) socket.destroy()
-        else tls.accept(socket)
+        else if (tls.pending >= config.max_connections) {
+          this.#intake.count('closedConnections', 'max_connections')
+          socket.destroy()
+        } else tls.accept(socket)
       },
     )
+    this.#gauge = watchInFlight(this.#settings, 'http', () => this.#intake.inFlight.usedBytes)
     logger.info('listening', { transport: 'http', address: this.#listener.address })
   }
 
@@ -110,6 +117,7 @@ export class OtlpHttp {
     // A listener may wait for its connections, so it is closed first and awaited last.
     const closed = this.#listener?.close()
     this.#listener = undefined
+    this.#gauge?.cancel()
     this.#tls?.close()
     const server = this.#server
     this.#server = undefined
@@ -120,19 +128,25 @@ export class OtlpHttp {
   async #handle(exchange: Exchange): Promise<void> {
     const { request } = exchange
     const route = this.#routes.get(pathOf(request.url ?? ''))
-    if (route === undefined) return answer(exchange, 404, TEXT, '404 page not found\n')
+    if (route === undefined) {
+      this.#intake.count('failedRequests', 'unimplemented')
+      return answer(exchange, 404, TEXT, '404 page not found\n')
+    }
     if (request.method !== 'POST') {
+      this.#intake.count('failedRequests', 'method')
       exchange.response.setHeader('Allow', 'POST')
       return answer(exchange, 405, TEXT, '405 method not allowed, supported: [POST]')
     }
     const format = formatOf(request.headers['content-type'])
-    if (format === undefined)
+    if (format === undefined) {
+      this.#intake.count('failedRequests', 'unsupported_media')
       return answer(
         exchange,
         415,
         TEXT,
         '415 unsupported media type, supported: [application/json, application/x-protobuf]',
       )
+    }
     return this.#receive(exchange, route, format)
   }
 
@@ -220,6 +234,9 @@ export class OtlpHttp {
 
   #refuse(exchange: Exchange, format: Format, error: unknown, seenByPipeline: boolean): void {
     const refused = this.#intake.refuse(error, seenByPipeline)
+    const challenge = this.#authenticator?.challenge
+    if (challenge !== undefined && error instanceof UnauthenticatedError)
+      exchange.response.setHeader('WWW-Authenticate', challenge)
     const retryAfter = retryAfterHeader(refused)
     if (retryAfter !== undefined) exchange.response.setHeader('Retry-After', retryAfter)
     const body = format === JSON_TYPE ? rpcStatusJson(refused) : encodeRpcStatus(refused)

@@ -3,11 +3,13 @@
  * to the pipeline. And what they count of their own.
  */
 import { type AuthData, isServerAuthenticator, type ServerAuthenticator } from '../../component/auth.ts'
+import type { Timer } from '../../component/clock.ts'
 import type { Consumer } from '../../component/define.ts'
 import type { Host } from '../../component/host.ts'
 import type { Logger } from '../../component/logger.ts'
 import { type Counter, counter, gauge, type Instruments } from '../../component/telemetry.ts'
-import { ConfigError, UnauthenticatedError } from '../../errors.ts'
+import { ConfigError, RefusedError, UnauthenticatedError } from '../../errors.ts'
+import type { ServerEvent } from '../../net/grpc.ts'
 import { InFlightBytes } from '../../net/in-flight.ts'
 import { Batch, type RequestContext, type Signal } from '../../otlp/batch.ts'
 import { receiveRequest } from '../../otlp/receive.ts'
@@ -24,6 +26,27 @@ export const telemetry = {
     'transport',
   ]),
   connections: gauge('receiver_connections', '{connection}', 'Open connections.', ['transport']),
+  closedConnections: counter(
+    'receiver_closed_connections',
+    '{connection}',
+    'Connections closed, or not taken, at a limit, for a timeout or for a fault of the peer.',
+    ['transport', 'reason'],
+  ),
+  lostAnswers: counter(
+    'receiver_lost_answers',
+    '{request}',
+    'Answers that did not get out to their client.',
+    ['transport', 'reason'],
+  ),
+  pausedReads: counter('receiver_paused_reads', '{pause}', 'How often reading stopped for want of room.', [
+    'transport',
+  ]),
+  inFlightBytes: gauge(
+    'receiver_in_flight_bytes',
+    'By',
+    'Bytes of requests that are held, from their first byte to the answer; looked at once a second.',
+    ['transport'],
+  ),
 }
 
 export type Next = Readonly<Partial<Record<Signal, Consumer>>>
@@ -42,12 +65,15 @@ export class Intake {
   readonly messageBytes: Counter
   readonly #settings: ServerSettings
   readonly #transport: Transport
-  readonly #failed = new Map<string, Counter>()
+  /** Counters with their labels, by metric and reason. */
+  readonly #bound = new Map<string, Counter>()
 
   constructor(settings: ServerSettings, transport: Transport, maxInFlightBytes: number) {
     this.#settings = settings
     this.#transport = transport
-    this.inFlight = new InFlightBytes(maxInFlightBytes, settings.host.clock)
+    this.inFlight = new InFlightBytes(maxInFlightBytes, settings.host.clock, () =>
+      this.count('pausedReads', ''),
+    )
     this.messageBytes = settings.telemetry.messageBytes.with({ transport })
   }
 
@@ -61,22 +87,32 @@ export class Intake {
   /** What the sender is answered. Counts it, unless the pipeline had the data: there the service counts. */
   refuse(error: unknown, seenByPipeline: boolean): Refusal {
     const refused = refusalOf(error)
-    if (!seenByPipeline) {
-      let failed = this.#failed.get(refused.reason)
-      if (failed === undefined) {
-        failed = this.#settings.telemetry.failedRequests.with({
-          transport: this.#transport,
-          reason: refused.reason,
-        })
-        this.#failed.set(refused.reason, failed)
-      }
-      failed.add(1)
-    }
+    if (!seenByPipeline) this.count('failedRequests', refused.reason)
     const { logger } = this.#settings
     if (refused.reason === 'internal') logger.error('request failed', { transport: this.#transport, error })
     else if (logger.debugEnabled)
       logger.debug('request refused', { transport: this.#transport, reason: refused.reason, error })
     return refused
+  }
+
+  /** Counts what a server tells of its limits. */
+  onEvent(event: ServerEvent, reason: string): void {
+    this.count(EVENTS[event], event === 'pause' ? '' : reason)
+  }
+
+  /** One more; reasons are few, so each keeps its counter. */
+  count(
+    metric: 'failedRequests' | 'closedConnections' | 'lostAnswers' | 'pausedReads',
+    reason: string,
+  ): void {
+    const key = `${metric} ${reason}`
+    let bound = this.#bound.get(key)
+    if (bound === undefined) {
+      const transport = this.#transport
+      bound = this.#settings.telemetry[metric].with(reason === '' ? { transport } : { transport, reason })
+      this.#bound.set(key, bound)
+    }
+    bound.add(1)
   }
 
   grpcStatus(error: unknown, seenByPipeline: boolean) {
@@ -85,6 +121,21 @@ export class Intake {
 }
 
 const DONE = Promise.resolve()
+const EVENTS = {
+  connection: 'closedConnections',
+  request: 'failedRequests',
+  answer: 'lostAnswers',
+  pause: 'pausedReads',
+} as const
+
+/** Bytes in flight change too often to write each change down. */
+const GAUGE_MS = 1000
+
+/** Shows the bytes that a server holds, until the timer is cancelled. */
+export function watchInFlight(settings: ServerSettings, transport: Transport, used: () => number): Timer {
+  const gauge = settings.telemetry.inFlightBytes.with({ transport })
+  return settings.host.clock.every(GAUGE_MS, () => gauge.set(used()))
+}
 
 /** The authenticator that the config names; an error when it is not there. */
 export function findAuthenticator(
@@ -103,7 +154,7 @@ export function findAuthenticator(
   throw new ConfigError([{ file: settings.id, line: 0, column: 0, path, message }])
 }
 
-/** Rejects with UnauthenticatedError and nothing else, so that no failure of an authenticator lets anybody in. */
+/** Rejects with UnauthenticatedError, or RefusedError, whatever happens: no failure of an authenticator lets anybody in. */
 export async function authenticate(
   authenticator: ServerAuthenticator,
   headers: ReadonlyMap<string, readonly string[]>,
@@ -111,7 +162,7 @@ export async function authenticate(
   try {
     return await authenticator.authenticate(headers)
   } catch (cause) {
-    if (cause instanceof UnauthenticatedError) throw cause
+    if (cause instanceof UnauthenticatedError || cause instanceof RefusedError) throw cause
     throw new UnauthenticatedError('authentication failed', { cause })
   }
 }
