@@ -8,10 +8,10 @@
  *
  * 200 while all shards run, 503 with the reason before that, while a shard restarts, and once shutdown has begun.
  */
-import http from 'node:http'
 import { z } from 'zod'
 import { defineExtension } from '../component/define.ts'
 import { harmless, refused } from '../config/fields.ts'
+import { http } from '../net/node-http.ts'
 
 const config = z.strictObject({
   endpoint: z.string().default('localhost:13133'),

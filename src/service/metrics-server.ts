@@ -2,9 +2,9 @@
  * The pull endpoint of Weir's own metrics, on the address of service.telemetry.metrics.readers. What the page takes to make is
  * loaded with the first request for it (metrics-page.ts).
  */
-import http from 'node:http'
 import type { Registry } from 'prom-client'
 import type { MetricsTelemetry } from '../config/types.ts'
+import { http } from '../net/node-http.ts'
 import type { SharedView } from '../workers/shared.ts'
 import type { MetricSource } from './metrics.ts'
 
