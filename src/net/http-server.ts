@@ -11,7 +11,6 @@ import type { Clock, Timer } from '../component/clock.ts'
 import { createCors } from './cors.ts'
 import type { ServerEvent } from './grpc.ts'
 import { http } from './node-http.ts'
-import { http } from './node-http.ts'
 import type { CorsConfig } from './server-fields.ts'
 import { StallWatch } from './stall.ts'
 
