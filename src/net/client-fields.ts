@@ -126,12 +126,7 @@ const GRPC_COMPRESSIONS = ['', 'none', 'gzip', 'snappy', 'zstd'] as const
 export function grpcClientFields(defaults: { readonly compression?: '' | 'gzip' } = {}) {
   return {
     ...sharedFields,
-    compression: z
-      .enum(GRPC_COMPRESSIONS)
-      .default(defaults.compression ?? '')
-      .refine((value) => value !== 'snappy' && value !== 'zstd', {
-        error: 'not supported over gRPC yet: use gzip or none',
-      }),
+    compression: z.enum(GRPC_COMPRESSIONS).default(defaults.compression ?? ''),
     keepalive: z
       .strictObject({
         time: nonNegative().prefault('10s'),
@@ -143,7 +138,19 @@ export function grpcClientFields(defaults: { readonly compression?: '' | 'gzip' 
     authority: z.string().default(''),
     user_agent: z.string().default(''),
     wait_for_ready: z.boolean().default(false),
+    implementation: z.enum(['http2', 'grpc-js']).default('http2').describe('Which HTTP/2 layer sends.'),
   }
+}
+
+/** What grpc-js does not know. */
+export function checkGrpcClient(
+  config: { readonly compression: string; readonly implementation: string },
+  context: z.RefinementCtx,
+): void {
+  const { compression, implementation } = config
+  if (implementation !== 'grpc-js' || (compression !== 'zstd' && compression !== 'snappy')) return
+  const message = `grpc-js does not compress by ${compression}: use gzip or none, or implementation http2`
+  context.addIssue({ code: 'custom', path: ['compression'], message })
 }
 
 const httpShape = z.strictObject(httpClientFields())

@@ -42,7 +42,7 @@ async function call(config: object): Promise<unknown> {
   const made = new GrpcClient(schema.parse(config), new TestHost())
   try {
     made.start()
-    return Buffer.from(await made.call(PATH, Buffer.from('ping'), 10_000, never())).toString()
+    return Buffer.from(await made.call(PATH, [Buffer.from('ping')], 10_000, never())).toString()
   } catch (error) {
     return error
   } finally {
@@ -110,13 +110,13 @@ test('finds a backend that comes back, and the authenticator is asked for', asyn
   const { endpoint } = first
   const made = new GrpcClient(schema.parse({ endpoint, tls: { insecure: true } }), new TestHost())
   made.start()
-  await made.call(PATH, Buffer.from('a'), 0, never())
+  await made.call(PATH, [Buffer.from('a')], 0, never())
   await first[Symbol.asyncDispose]()
-  await expect(made.call(PATH, Buffer.from('b'), 0, never())).rejects.toThrow(RetryableError)
+  await expect(made.call(PATH, [Buffer.from('b')], 0, never())).rejects.toThrow(RetryableError)
   const port = Number(endpoint.split(':')[1])
   await using second = await new GrpcBackend().start([PATH], grpc.ServerCredentials.createInsecure(), port)
   for (let round = 0; round < 200 && second.calls.length === 0; round++) {
-    await made.call(PATH, Buffer.from('c'), 0, never()).catch(() => {})
+    await made.call(PATH, [Buffer.from('c')], 0, never()).catch(() => {})
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
   expect(second.calls.length).toBe(1)

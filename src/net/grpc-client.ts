@@ -1,10 +1,8 @@
 /**
- * Unary gRPC calls of exporters, on @grpc/grpc-js: bytes go out by path and bytes come back. Protobuf is none
- * of its business, but for google.rpc.Status in the trailer, from which the delay that a server asks for is
- * read.
+ * Unary gRPC calls of exporters: bytes go out by path and bytes come back, over Weir's own HTTP/2 layer or over @grpc/grpc-js. What a
+ * status means for the data is decided here. Protobuf is none of its business, but for google.rpc.Status in the trailer, from which
+ * the delay that a server asks for is read.
  */
-import { createSecureContext } from 'node:tls'
-import * as grpc from '@grpc/grpc-js'
 import type { ClientAuthenticator } from '../component/auth.ts'
 import type { Host } from '../component/host.ts'
 import { DownstreamError, RetryableError, ShutdownError, toError } from '../errors.ts'
@@ -13,23 +11,29 @@ import { FieldCursor, LEN } from '../otlp/wire.ts'
 import { clientAuthenticator, type RequestHeaders, sendAuthorized, withoutTls } from './client-auth.ts'
 import type { GrpcClientConfig } from './client-fields.ts'
 import { GRPC } from './grpc.ts'
-import { isLoopback } from './proxy.ts'
+import { createGrpcJsTransport } from './grpc-js-client.ts'
+import {
+  type GrpcAddress,
+  GrpcCallError,
+  type GrpcTransport,
+  type GrpcTransportOptions,
+  type MessageCompression,
+} from './grpc-transport.ts'
+import { createHttp2GrpcTransport } from './http2/client-channel.ts'
+import { usesProxyOfEnvironment } from './proxy.ts'
 import { ClientTls } from './tls.ts'
 import { USER_AGENT } from './user-agent.ts'
 import { ANY, DURATION, RPC_RETRY_INFO, RPC_STATUS } from './wire-fields.ts'
 
 /** A response larger than this is refused by the client. */
 export const MAX_RESPONSE_BYTES = 4 * 1024 * 1024
-const FIRST_RECONNECT_MS = 1000
-/** A backend that comes back is found again within this time. */
-const LONGEST_RECONNECT_MS = 10_000
-const GZIP = 2
 
 export interface GrpcTarget {
   /** As grpc-js takes it: with a resolver scheme. */
   readonly target: string
   /** Empty for a socket of the file system. */
   readonly hostname: string
+  readonly address: GrpcAddress
   /** The endpoint began with https://. */
   readonly forceTls: boolean
 }
@@ -42,7 +46,7 @@ export function parseGrpcEndpoint(endpoint: string): GrpcTarget | undefined {
   const forceTls = text.startsWith('https://')
   if (text.startsWith('unix:')) {
     const path = text.replace(/^unix:(\/\/)?/, '')
-    return path === '' ? undefined : { target: `unix:${path}`, hostname: '', forceTls }
+    return path === '' ? undefined : { target: `unix:${path}`, hostname: '', address: { path }, forceTls }
   }
   const scheme = /^(dns|passthrough|ipv4|ipv6|https?):(\/\/)?/.exec(text)
   let address = scheme ? text.slice(scheme[0].length) : text
@@ -55,7 +59,8 @@ export function parseGrpcEndpoint(endpoint: string): GrpcTarget | undefined {
   if (host.includes(':') && !/^\[.*\]$/.test(host)) return undefined
   const resolver = scheme?.[1] === 'ipv4' || scheme?.[1] === 'ipv6' ? scheme[1] : 'dns'
   const target = `${resolver}:${host === '' ? 'localhost' : ''}${address}`
-  return { target, hostname: host === '' ? 'localhost' : host, forceTls }
+  const hostname = host === '' ? 'localhost' : host
+  return { target, hostname, address: { host: hostname.replace(/^\[|\]$/g, ''), port }, forceTls }
 }
 
 export class GrpcClient {
@@ -65,7 +70,10 @@ export class GrpcClient {
   #tls: ClientTls | undefined
   #tlsInUse: unknown
   #auth: ClientAuthenticator | undefined
-  #client: grpc.Client | undefined
+  /** Those of the config. */
+  readonly #headers: RequestHeaders
+  #transport: GrpcTransport | undefined
+  #draining = false
   #closed = false
 
   /** The endpoint has been checked with parseGrpcEndpoint. */
@@ -75,8 +83,12 @@ export class GrpcClient {
     this.#target = parseGrpcEndpoint(config.endpoint) ?? {
       target: config.endpoint,
       hostname: '',
+      address: { path: config.endpoint },
       forceTls: false,
     }
+    this.#headers = Object.fromEntries(
+      config.headers.map(({ name, value }) => [name.toLowerCase(), value.reveal()]),
+    )
   }
 
   /** Reads certificates, finds the authenticator and begins to connect. Throws ConfigError. */
@@ -85,130 +97,107 @@ export class GrpcClient {
     this.#tls = new ClientTls(this.#target.forceTls ? { ...tls, insecure: false } : tls)
     this.#auth = clientAuthenticator(this.#config.auth, this.#host)
     if (this.#auth?.needsTls && !this.#tls.options()) throw withoutTls(this.#config.auth)
-    this.#connected().getChannel().getConnectivityState(true)
+    this.#connected().connect()
+  }
+
+  /** True when nothing refers to the bytes of a message once its call has settled. */
+  get releases(): boolean {
+    return this.#implementation === 'http2'
+  }
+
+  /** The process is stopping: a call that comes now finds out at once whether the server is there. */
+  drain(): void {
+    this.#draining = true
+    this.#transport?.drain()
   }
 
   async shutdown(): Promise<void> {
     this.#closed = true
-    this.#client?.close()
-    this.#client = undefined
+    this.#transport?.close()
+    this.#transport = undefined
   }
 
   /**
-   * One call. Rejects with RetryableError or DownstreamError by the status (spec: OTLP/gRPC). `timeoutMs` is
-   * told to the server; 0 = none. `attempt` ends the call. `context` is the origin of the data, for an authenticator
-   * that looks at it.
+   * One call, whose message is a list of chunks. Rejects with RetryableError or DownstreamError by the status (spec: OTLP/gRPC).
+   * `timeoutMs` is told to the server; 0 = none. `attempt` ends the call. `context` is the origin of the data, for an
+   * authenticator that looks at it.
    */
-  async call(
+  call(
     path: string,
-    message: Uint8Array,
+    message: readonly Uint8Array[],
     timeoutMs: number,
     attempt: AbortSignal,
     context = NO_CONTEXT,
   ): Promise<Uint8Array> {
-    if (this.#closed) throw new ShutdownError('exporter is shutting down')
     const send = (headers: RequestHeaders) => this.#send(path, message, timeoutMs, attempt, headers)
-    return await sendAuthorized(this.#auth, this.#config.headers, context, send)
+    if (!this.#auth) return send(this.#headers)
+    return sendAuthorized(this.#auth, this.#config.headers, context, send)
   }
 
   async #send(
     path: string,
-    message: Uint8Array,
+    message: readonly Uint8Array[],
     timeoutMs: number,
     attempt: AbortSignal,
     headers: RequestHeaders,
   ): Promise<Uint8Array> {
-    const metadata = new grpc.Metadata({ waitForReady: this.#config.wait_for_ready })
-    for (const [name, value] of Object.entries(headers)) add(metadata, name, value)
+    if (this.#closed) throw new ShutdownError('exporter is shutting down')
     attempt.throwIfAborted()
-    const options = timeoutMs > 0 ? { deadline: Date.now() + timeoutMs } : {}
-    return await new Promise<Uint8Array>((resolve, reject) => {
-      const cancel = () => call.cancel()
-      const call = this.#connected().makeUnaryRequest(
-        path,
-        toBuffer,
-        identity,
-        message,
-        metadata,
-        options,
-        end,
-      )
-      attempt.addEventListener('abort', cancel)
-      function end(error: grpc.ServiceError | null, response: Buffer | undefined) {
-        attempt.removeEventListener('abort', cancel)
-        if (error) reject(callError(error))
-        else resolve(response ?? Buffer.alloc(0))
-      }
-    })
+    try {
+      return await this.#connected().call({ path, message, headers, timeoutMs, attempt })
+    } catch (error) {
+      throw error instanceof GrpcCallError ? callError(error) : error
+    }
   }
 
   /** A new connection when the certificates were read again; what is in flight ends on the old one. */
-  #connected(): grpc.Client {
+  #connected(): GrpcTransport {
     const tls = this.#tls?.options()
-    if (this.#client && this.#tlsInUse === tls) return this.#client
-    this.#client?.close()
+    if (this.#transport && this.#tlsInUse === tls) return this.#transport
+    this.#transport?.close()
     this.#tlsInUse = tls
-    const credentials = tls
-      ? grpc.credentials.createFromSecureContext(createSecureContext(tls), {
-          rejectUnauthorized: tls.rejectUnauthorized ?? true,
-        })
-      : grpc.credentials.createInsecure()
-    this.#client = new grpc.Client(this.#target.target, credentials, this.#channelOptions(tls?.servername))
-    return this.#client
+    const create = this.#implementation === 'grpc-js' ? createGrpcJsTransport : createHttp2GrpcTransport
+    this.#transport = create(this.#options(tls))
+    if (this.#draining) this.#transport.drain()
+    return this.#transport
   }
 
-  #channelOptions(serverName: string | undefined): grpc.ChannelOptions {
-    const { authority, balancer_name, compression, keepalive, user_agent } = this.#config
+  /** Only grpc-js knows its way through a proxy. */
+  get #implementation(): 'http2' | 'grpc-js' {
+    const { implementation, compression } = this.#config
+    const packs = compression === 'zstd' || compression === 'snappy'
+    const { hostname } = this.#target
+    return !packs && hostname !== '' && usesProxyOfEnvironment(hostname) ? 'grpc-js' : implementation
+  }
+
+  #options(tls: GrpcTransportOptions['tls']): GrpcTransportOptions {
+    const { authority, balancer_name, compression, keepalive, user_agent, wait_for_ready } = this.#config
+    const { target, address } = this.#target
     return {
-      'grpc.primary_user_agent': user_agent === '' ? USER_AGENT : user_agent,
-      'grpc.max_receive_message_length': MAX_RESPONSE_BYTES,
-      'grpc.max_send_message_length': -1,
-      'grpc.initial_reconnect_backoff_ms': FIRST_RECONNECT_MS,
-      'grpc.max_reconnect_backoff_ms': LONGEST_RECONNECT_MS,
-      'grpc.use_local_subchannel_pool': 1,
-      'grpc.enable_http_proxy': isLoopback(this.#target.hostname) ? 0 : 1,
-      'grpc.service_config': JSON.stringify({
-        loadBalancingConfig: [{ [balancer_name === '' ? 'pick_first' : balancer_name]: {} }],
-      }),
-      ...(compression === 'gzip' ? { 'grpc.default_compression_algorithm': GZIP } : {}),
-      ...(authority !== '' ? { 'grpc.default_authority': authority } : {}),
-      ...(serverName !== undefined ? { 'grpc.ssl_target_name_override': serverName } : {}),
-      ...(keepalive
+      target,
+      address,
+      authority,
+      tls,
+      userAgent: user_agent === '' ? USER_AGENT : user_agent,
+      compression:
+        compression === 'none' || compression === '' ? undefined : (compression satisfies MessageCompression),
+      balancer: balancer_name === '' ? 'pick_first' : balancer_name,
+      waitForReady: wait_for_ready,
+      maxResponseBytes: MAX_RESPONSE_BYTES,
+      keepalive: keepalive
         ? {
-            'grpc.keepalive_time_ms': keepalive.time,
-            'grpc.keepalive_timeout_ms': keepalive.timeout,
-            'grpc.keepalive_permit_without_calls': keepalive.permit_without_stream ? 1 : 0,
+            timeMs: keepalive.time,
+            timeoutMs: keepalive.timeout,
+            permitWithoutStream: keepalive.permit_without_stream,
           }
-        : {}),
+        : undefined,
     }
   }
 }
 
-function add(metadata: grpc.Metadata, name: string, value: string): void {
-  const key = name.toLowerCase()
-  metadata.add(key, key.endsWith('-bin') ? Buffer.from(value) : value)
-}
-
-function toBuffer(message: Uint8Array): Buffer {
-  return Buffer.from(message.buffer, message.byteOffset, message.length)
-}
-
-function identity(message: Buffer): Buffer {
-  return message
-}
-
-function callError(error: grpc.ServiceError): Error {
-  const details = error.metadata?.get('grpc-status-details-bin')[0]
-  const retryAfterMs = typeof details === 'object' ? retryDelayMs(details) : undefined
-  return grpcStatusError(error.code, plainDetails(error.details || error.message), retryAfterMs, error)
-}
-
-/** What grpc-js says of a failed connection, without the words it repeats for each layer. */
-function plainDetails(details: string): string {
-  return details
-    .replace(/^round_robin: /, '')
-    .replace(/(No connection established\. Last error: )+(Error: )?/, '')
-    .replace(/\.? Resolution note: $/, '')
+function callError(error: GrpcCallError): Error {
+  const retryAfterMs = error.details === undefined ? undefined : retryDelayMs(error.details)
+  return grpcStatusError(error.code, error.message, retryAfterMs, error)
 }
 
 /**

@@ -105,6 +105,10 @@ class Shell implements Consumer, Component {
     await this.#exporter.start?.()
   }
 
+  drain(): void {
+    this.#exporter.drain?.()
+  }
+
   /** A queue keeps what it took; without one the exporter answers for itself. */
   get releases(): boolean {
     return this.#admission === undefined && this.#exporter.releases === true

@@ -14,22 +14,24 @@ import { z } from 'zod'
 import { defineExporter } from '../../component/define.ts'
 import { PartialError } from '../../component/partial-error.ts'
 import { isRetryable, RetryableError, toError } from '../../errors.ts'
-import { grpcClientFields } from '../../net/client-fields.ts'
+import { checkGrpcClient, grpcClientFields } from '../../net/client-fields.ts'
 import { GrpcClient, parseGrpcEndpoint } from '../../net/grpc-client.ts'
 import type { Batch } from '../../otlp/batch.ts'
 import { queueField, retryField, sendingSettings, timeoutField } from '../../sending/fields.ts'
 import { groupByResource } from './group.ts'
 import { encodePostSpans } from './translate.ts'
 
-const config = z.strictObject({
-  endpoint: z
-    .string({ error: 'endpoint is required: host:port of the collector of Jaeger' })
-    .refine((text) => parseGrpcEndpoint(text) !== undefined, { error: 'expected host:port' }),
-  ...grpcClientFields(),
-  timeout: timeoutField('5s'),
-  retry_on_failure: retryField(),
-  sending_queue: queueField(),
-})
+const config = z
+  .strictObject({
+    endpoint: z
+      .string({ error: 'endpoint is required: host:port of the collector of Jaeger' })
+      .refine((text) => parseGrpcEndpoint(text) !== undefined, { error: 'expected host:port' }),
+    ...grpcClientFields(),
+    timeout: timeoutField('5s'),
+    retry_on_failure: retryField(),
+    sending_queue: queueField(),
+  })
+  .superRefine(checkGrpcClient)
 
 const POST_SPANS = '/jaeger.api_v2.CollectorService/PostSpans'
 /** Requests of one batch that are under way at a time. */
@@ -50,10 +52,11 @@ export default defineExporter({
       async start() {
         client.start()
       },
+      drain: () => client.drain(),
       shutdown: () => client.shutdown(),
       consume: (batch, attempt) =>
         postAll(batch, async (message) => {
-          await client.call(POST_SPANS, message, config.timeout, attempt, batch.context)
+          await client.call(POST_SPANS, [message], config.timeout, attempt, batch.context)
         }),
     }
   },

@@ -166,7 +166,11 @@ test('checks its config', () => {
     f({ endpoint }, '')
   for (const endpoint of ['', 'a', 'https://a', 'a:port', '::1:4317', 'a:99999']) f({ endpoint }, 'endpoint')
   f({ endpoint: undefined }, 'endpoint')
-  f({ compression: 'zstd' }, 'compression')
+  for (const compression of ['zstd', 'snappy']) {
+    f({ compression }, '')
+    f({ compression, implementation: 'grpc-js' }, 'compression')
+  }
+  f({ implementation: 'other' }, 'implementation')
   f({ balancer_name: 'grpclb' }, 'balancer_name')
   f({ keepalive: { time: '-1s' } }, 'keepalive.time')
   f({ keepalive: { time: '30s', timeout: '5s', permit_without_stream: true } }, '')

@@ -12,21 +12,23 @@ import { z } from 'zod'
 import { defineExporter } from '../../component/define.ts'
 import { counter } from '../../component/telemetry.ts'
 import { DownstreamError } from '../../errors.ts'
-import { grpcClientFields } from '../../net/client-fields.ts'
+import { checkGrpcClient, grpcClientFields } from '../../net/client-fields.ts'
 import { GrpcClient, parseGrpcEndpoint } from '../../net/grpc-client.ts'
 import { type PartialSuccess, readPartialSuccess } from '../../net/partial-success.ts'
 import type { Signal } from '../../otlp/batch.ts'
 import { queueField, retryField, sendingSettings, timeoutField } from '../../sending/fields.ts'
 
-const config = z.strictObject({
-  endpoint: z
-    .string({ error: 'endpoint is required: host:port of the backend' })
-    .refine((text) => parseGrpcEndpoint(text) !== undefined, { error: 'expected host:port' }),
-  ...grpcClientFields({ compression: 'gzip' }),
-  timeout: timeoutField('5s'),
-  retry_on_failure: retryField(),
-  sending_queue: queueField(),
-})
+const config = z
+  .strictObject({
+    endpoint: z
+      .string({ error: 'endpoint is required: host:port of the backend' })
+      .refine((text) => parseGrpcEndpoint(text) !== undefined, { error: 'expected host:port' }),
+    ...grpcClientFields({ compression: 'gzip' }),
+    timeout: timeoutField('5s'),
+    retry_on_failure: retryField(),
+    sending_queue: queueField(),
+  })
+  .superRefine(checkGrpcClient)
 
 const telemetry = {
   rejected: counter(
@@ -58,9 +60,11 @@ export default defineExporter({
       async start() {
         client.start()
       },
+      drain: () => client.drain(),
       shutdown: () => client.shutdown(),
+      releases: client.releases,
       async consume(batch, attempt) {
-        const answer = await client.call(path, batch.bytes(), config.timeout, attempt, batch.context)
+        const answer = await client.call(path, batch.chunks, config.timeout, attempt, batch.context)
         const partial = readAnswer(answer)
         if (!partial) return
         // Counted as sent: what was rejected would be rejected again, and the rest was taken.
