@@ -249,7 +249,10 @@ export class Link {
   }
 
   #receive(message: Message | typeof BELL): void {
-    if (message === BELL) return this.#poll()
+    if (message === BELL) {
+      this.#poll()
+      return
+    }
     if (message.memory !== undefined) {
       this.#inbox = new Mailbox(message.memory)
       this.#peerArena = new Uint8Array(message.memory, MAILBOX_BYTES)

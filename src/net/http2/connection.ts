@@ -24,6 +24,7 @@ import { HpackDecoder } from './hpack-decoder.ts'
 import type { HpackEncoder } from './hpack-encoder.ts'
 import { Output } from './output.ts'
 import { PeerSettings } from './settings.ts'
+import { isShared } from './socket-reader.ts'
 
 /** Unwritten bytes at which reading stops until the peer has taken them. */
 const MAX_UNWRITTEN_BYTES = 1024 * 1024
@@ -121,7 +122,7 @@ export abstract class Connection implements FrameSink {
     try {
       const upTo = this.#reader.read(chunk, at)
       if (upTo < chunk.length && !this.closing) {
-        this.#rest = chunk.subarray(upTo)
+        this.#rest = isShared(chunk) ? Buffer.from(chunk.subarray(upTo)) : chunk.subarray(upTo)
         this.socket.pause()
       } else if (!this.chunkKept) freeChunk(chunk)
     } catch (error) {

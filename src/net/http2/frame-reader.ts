@@ -13,6 +13,7 @@ import {
   protocolError,
   readUint31,
 } from './frames.ts'
+import { isShared } from './socket-reader.ts'
 
 export interface FrameSink {
   /** A frame that is whole, with its payload between `start` and `end`. Only valid during the call. */
@@ -166,5 +167,6 @@ export function withoutPadding(flags: number, bytes: Buffer, start: number, end:
  */
 export function freeChunk(chunk: Buffer): void {
   const { buffer } = chunk
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === chunk.length) buffer.transfer(0)
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === chunk.length && !isShared(chunk))
+    buffer.transfer(0)
 }

@@ -12,6 +12,7 @@ import type { Timer } from '../../component/clock.ts'
 import type { GrpcServer, GrpcServerOptions } from '../grpc.ts'
 import { ServerConnection } from './server-connection.ts'
 import { ServerContext } from './server-context.ts'
+import { readSocket } from './socket-reader.ts'
 
 const SWEEP_MS = 100
 /** Of its connections, when the server is asked to make room. */
@@ -45,7 +46,7 @@ export function createHttp2GrpcServer(options: GrpcServerOptions, messageMs?: nu
       connections.add(connection)
       timer ??= context.clock.every(SWEEP_MS, sweep)
       socket.on('close', () => closed(connection))
-      socket.on('data', (chunk: Buffer) => connection.receive(chunk))
+      readSocket(socket, (chunk) => connection.receive(chunk))
     },
     get connectionCount() {
       return connections.size

@@ -7,6 +7,7 @@
  * promise of more than TRUSTED_BYTES is believed only as far as bytes have come (the buffer grows fourfold).
  */
 import { GRPC, type GrpcStatus } from '../grpc.ts'
+import { isShared } from './socket-reader.ts'
 
 const PREFIX_BYTES = 5
 const TRUSTED_BYTES = 256 * 1024
@@ -52,7 +53,7 @@ export class MessageReader {
         const first = Math.min(length, TRUSTED_BYTES)
         if (!room.take(first)) return at
         this.length = length
-        if (end - at >= length && chunk.buffer.byteLength <= length + length / 4 + 64) {
+        if (end - at >= length && chunk.buffer.byteLength <= length + length / 4 + 64 && !isShared(chunk)) {
           // The chunk holds little else, so the message may stay where it is.
           this.bytes = chunk.subarray(at, at + length)
           this.#filled = length
