@@ -94,6 +94,8 @@ export interface SeenFrame {
 export class RawClient {
   readonly frames: SeenFrame[] = []
   closed = false
+  /** Whether SETTINGS of the server are acknowledged. */
+  acknowledges = true
   /** What came before anything that looks like a frame is parsed as frames all the same. */
   readonly socket: Duplex
   #rest = Buffer.alloc(0)
@@ -144,7 +146,7 @@ export class RawClient {
       const stream = bytes.readUInt32BE(5) & 0x7fffffff
       const seen = Object.fromEntries(fields.map(({ name, value }) => [name, value]))
       this.frames.push({ type, flags, stream, payload, fields: seen })
-      if (type === TYPE.SETTINGS && flags === 0) this.send(frame(TYPE.SETTINGS, 1, 0))
+      if (this.acknowledges && type === TYPE.SETTINGS && flags === 0) this.send(frame(TYPE.SETTINGS, 1, 0))
       bytes = bytes.subarray(9 + length)
     }
     this.#rest = bytes
