@@ -10,6 +10,7 @@ import type { Logger } from '../component/logger.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import type { ServiceConfig } from '../config/types.ts'
 import { VERSION } from '../version.ts'
+import { shrinkHeap } from '../workers/garbage.ts'
 import { ShardPool } from '../workers/pool.ts'
 import { createSharedMemory, defaultShards, type SharedMemory, SharedView } from '../workers/shared.ts'
 import { createHost, type Environment, type Respond } from './environment.ts'
@@ -25,6 +26,8 @@ interface ThreadMetrics {
 
 /** What an idle shard costs, for the warning about small memory limits. */
 const IDLE_SHARD_MIB = 35
+/** After a start or a reload. Main carries no data, so a pause of it holds nobody. */
+const SETTLE_MS = 500
 
 export class Service {
   readonly #registry: Registry | RegistryLoader
@@ -43,6 +46,7 @@ export class Service {
   #environment: Environment | undefined
   #metricsServers: { key: string; close(): Promise<void> }[] = []
   #publishing: NodeJS.Timeout | undefined
+  #settling: NodeJS.Timeout | undefined
   #ready = false
   #stopping = false
   shards = 0
@@ -82,6 +86,7 @@ export class Service {
     await this.#startMetricsServers(config, shared, rows)
     this.#warnAboutMemory(config)
     this.#ready = true
+    this.#settle()
   }
 
   /** Rejects, and changes nothing, when the new configuration does not start. */
@@ -100,6 +105,14 @@ export class Service {
     await this.#startExtensions(loaded)
     const rows = this.#memory.rows - 1
     await this.#startMetricsServers(loaded.config, new SharedView(this.#memory, rows), rows)
+    this.#settle()
+  }
+
+  /** What reading a configuration took is given back, once the answers to it are out. */
+  #settle(): void {
+    if (this.shards === 0) return // The shard in this thread sees to it.
+    clearTimeout(this.#settling)
+    this.#settling = setTimeout(shrinkHeap, SETTLE_MS).unref()
   }
 
   /** Drains: receivers first, exporters last; what is left at the deadline is given up and counted. */
@@ -112,6 +125,7 @@ export class Service {
     }
     for (const server of this.#metricsServers) await server.close()
     clearInterval(this.#publishing)
+    clearTimeout(this.#settling)
   }
 
   /** Where everything listens, by name: ports 0 are resolved. */

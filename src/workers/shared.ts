@@ -7,8 +7,8 @@
  */
 import { availableParallelism } from 'node:os'
 import v8 from 'node:v8'
-import vm from 'node:vm'
 import type { Budget, MemoryLedger, RateBudget } from '../component/host.ts'
+import { collectGarbage } from './garbage.ts'
 
 /** Budgets and rates that one configuration may have. A graph has a few per component. */
 const ENTRIES = 4096
@@ -176,17 +176,6 @@ export class SharedView {
       collectGarbage: () => collectGarbage(),
     }
   }
-}
-
-let gc: (() => void) | undefined
-
-/** V8 gives out its collector through a flag that may be set at run time. */
-function collectGarbage(): void {
-  if (gc === undefined) {
-    v8.setFlagsFromString('--expose-gc')
-    gc = vm.runInNewContext('gc') as () => void // The context has `gc` because of the flag.
-  }
-  gc()
 }
 
 /** The lock is held for a few instructions; a thread that died inside it must not stop the others for good. */
