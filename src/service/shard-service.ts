@@ -12,6 +12,7 @@ import type { Logger } from '../component/logger.ts'
 import { counter, gauge } from '../component/telemetry.ts'
 import { checkConfig } from '../config/check.ts'
 import type { ServiceConfig } from '../config/types.ts'
+import { shrinkHeap } from '../workers/garbage.ts'
 import { Link } from '../workers/link.ts'
 import { type Port, Rpc } from '../workers/rpc.ts'
 import { type SharedMemory, SharedView } from '../workers/shared.ts'
@@ -33,6 +34,9 @@ export interface ShardStart {
 
 /** How often a shard publishes its memory and its load. */
 const PUBLISH_MS = 100
+/** A thread below this use for this long after a change of configuration gives back what the change has left. */
+const QUIET_UTILIZATION = 0.05
+const QUIET_TICKS = 5
 
 const telemetry = {
   sentItems: counter('hand_over_items', '{item}', 'Items handed to other shards.'),
@@ -55,6 +59,8 @@ export class ShardService {
   readonly #listeners: ListenerPool
   readonly #answers = new Map<string, Respond>()
   #starting = false
+  /** Quiet ticks since the graph changed; beyond QUIET_TICKS when the heap has been shrunk. */
+  #quietTicks = QUIET_TICKS + 1
   #prepared: Running | undefined
   #current: Running | undefined
   #old: Running | undefined
@@ -105,10 +111,17 @@ export class ShardService {
       const busy = performance.eventLoopUtilization(now, last).utilization
       last = now
       this.#shared.publish(busy)
+      this.#settle(busy)
       utilization.set(busy)
     }, PUBLISH_MS)
     timer.unref()
     this.#shared.publish(0)
+  }
+
+  #settle(busy: number): void {
+    if (this.#quietTicks > QUIET_TICKS) return
+    this.#quietTicks = busy < QUIET_UTILIZATION ? this.#quietTicks + 1 : 0
+    if (this.#quietTicks > QUIET_TICKS) shrinkHeap()
   }
 
   /** Where a parcel of another shard goes: to the graph that runs, or while configurations change to the other one. */
@@ -195,6 +208,7 @@ export class ShardService {
     try {
       await prepared.graph.startReceivers()
       this.#starting = false
+      this.#quietTicks = 0
     } catch (error) {
       await this.#abandon()
       throw error
