@@ -1,164 +1,174 @@
 /**
- * `npm run bench`: CPU per item, memory and answer times of Weir, and of the Go collector where it is installed
- * (test/peers/build.sh otelcol), on the same YAML, in alternating runs. Prints the table, writes it to bench/README.md and the
- * figures to bench/results/latest.json.
+ * `npm run bench`: CPU per item, memory and answer times of Weir beside other collectors (those that test/peers/build.sh has
+ * installed), on the same YAML, in alternating runs. Results go to bench/results, tables and plots are made of them.
  *
- *     npm run bench                      all cases, 5 rounds
- *     npm run bench -- --rounds 3 --only tail     fewer rounds; cases whose name has the word
- *     npm run bench -- --no-write        leaves bench/README.md alone
+ *     npm run bench                      all questions, 5 rounds
+ *     npm run bench -- --only tail       questions and rows whose name has the word
+ *     npm run bench -- --quick           1 round; --rounds N, --list, --report, --no-write: bench/README.md
  */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
-import { join } from 'node:path'
+import { cpus, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
 import { findPeer } from '../test/support/peers.ts'
-import { CASES, type Case } from './cases.ts'
-import { type CollectorName, startCollector } from './support/collectors.ts'
-import { runLoad } from './support/load.ts'
-
-interface Run {
-  readonly cpuMicrosPerItem: number
-  readonly peakRssMb: number
-  readonly p50Ms: number
-  readonly p99Ms: number
-  readonly itemsPerSecond: number
-  readonly driverCpuMicrosPerItem: number
-  readonly errors: number
-}
-
-interface Result {
-  readonly case: Case
-  readonly runs: Partial<Record<CollectorName, Run[]>>
-}
-
-/** Waits after the load for what is held: decisions of tail sampling (2 s and a tick), batches. Their cost belongs to the items. */
-const SETTLE_MS = 3500
-const WARM_UP_SHARE = 0.6
-
-async function measure(collector: CollectorName, item: Case): Promise<Run> {
-  const running = await startCollector(collector, item.config)
-  try {
-    const port = item.protocol === 'grpc' ? running.grpcPort : running.httpPort
-    const plan = {
-      protocol: item.protocol,
-      port,
-      connections: item.connections,
-      items: item.items,
-      serial: 1,
-    }
-    const warmUp = Math.ceil(item.requests * WARM_UP_SHARE)
-    await runLoad({ ...plan, requests: warmUp })
-    await sleep(SETTLE_MS)
-    const before = running.cpuMicros()
-    const load = await runLoad({ ...plan, requests: item.requests, serial: warmUp + 1 })
-    await sleep(SETTLE_MS)
-    const items = load.requests * item.items
-    return {
-      cpuMicrosPerItem: (running.cpuMicros() - before) / items,
-      peakRssMb: running.peakRssBytes() / 1e6,
-      p50Ms: load.p50Ms,
-      p99Ms: load.p99Ms,
-      itemsPerSecond: items / load.seconds,
-      driverCpuMicrosPerItem: load.driverCpuMicrosPerItem,
-      errors: load.errors,
-    }
-  } finally {
-    await running.stop()
-  }
-}
-
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = Math.floor(sorted.length / 2)
-  return sorted.length % 2 === 1
-    ? (sorted[middle] ?? 0)
-    : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2
-}
-
-const figures = (runs: readonly Run[] | undefined, pick: (run: Run) => number) => (runs ?? []).map(pick)
-
-function tableRow(result: Result): string {
-  const weir = figures(result.runs.weir, (run) => run.cpuMicrosPerItem)
-  const go = figures(result.runs.otelcol, (run) => run.cpuMicrosPerItem)
-  const spread = (values: readonly number[]) =>
-    values.length === 0
-      ? '-'
-      : `${median(values).toFixed(2)} (${Math.min(...values).toFixed(2)}-${Math.max(...values).toFixed(2)})`
-  const ratio = go.length === 0 ? '-' : (median(weir) / median(go)).toFixed(2)
-  const one = (runs: readonly Run[] | undefined, pick: (run: Run) => number, digits = 0) =>
-    runs === undefined ? '-' : median(figures(runs, pick)).toFixed(digits)
-  const errors = [...(result.runs.weir ?? []), ...(result.runs.otelcol ?? [])].reduce(
-    (sum, run) => sum + run.errors,
-    0,
-  )
-  return [
-    result.case.name,
-    spread(weir),
-    spread(go),
-    ratio,
-    result.case.goal === undefined ? '' : `<= ${result.case.goal}`,
-    `${one(result.runs.weir, (run) => run.peakRssMb)} / ${one(result.runs.otelcol, (run) => run.peakRssMb)}`,
-    `${one(result.runs.weir, (run) => run.p50Ms, 1)} / ${one(result.runs.otelcol, (run) => run.p50Ms, 1)}`,
-    `${one(result.runs.weir, (run) => run.p99Ms, 1)} / ${one(result.runs.otelcol, (run) => run.p99Ms, 1)}`,
-    one(result.runs.weir, (run) => run.driverCpuMicrosPerItem, 2),
-    String(errors),
-  ].join(' | ')
-}
-
-const HEADER =
-  '| case | Weir | Go collector | ratio | goal | peak RSS MB, Weir / Go | p50 ms | p99 ms | load CPU | errors |\n' +
-  '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |'
-
-function document(results: readonly Result[], rounds: number): string {
-  const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
-  return `# Bench
-
-CPU microseconds per item of the collector process (user and system time, from /proc), median and range of ${rounds} rounds, runs of
-the two collectors alternating, the same YAML (bench/configs) for both. Requests of 100 spans of about 360 bytes over 32
-connections unless the case says otherwise; each request brings new traces. Two shards, two Go threads of execution. Load CPU is what the driver
-spends per item: it runs in a process of its own.
-
-Machine: ${cpus().length} cores, ${cpus()[0]?.model ?? 'unknown'}. Node ${process.version}. Commit ${commit}. Quote ratios, not absolute times.
-
-${HEADER}
-${results.map((result) => `| ${tableRow(result)} |`).join('\n')}
-
-Run it: \`npm run bench\` (\`--rounds N\`, \`--only WORD\`, \`--no-write\`). The Go collector comes from \`test/peers/build.sh otelcol\`.
-Micro benches: \`node bench/micro/NAME.ts\`. Held spans: \`node bench/load/held-spans.ts\`.
-`
-}
+import { QUESTIONS } from './cases/index.ts'
+import { measure } from './support/measure.ts'
+import { type Contender, CPU, type Question, type Row, type RowResult, type Run } from './support/question.ts'
+import { tableHeader, tableRow, writeReport } from './support/report.ts'
+import { writeResult } from './support/results.ts'
 
 const { values: flags } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
     only: { type: 'string', default: '' },
+    quick: { type: 'boolean', default: false },
+    list: { type: 'boolean', default: false },
+    report: { type: 'boolean', default: false },
     'no-write': { type: 'boolean', default: false },
   },
 })
-const rounds = Number(flags.rounds)
-const collectors: CollectorName[] = findPeer('otelcol') === undefined ? ['weir'] : ['weir', 'otelcol']
-if (collectors.length === 1)
-  console.log('the Go collector is not installed: no ratio (test/peers/build.sh otelcol)')
-const results: Result[] = []
-for (const item of CASES.filter((candidate) => candidate.name.includes(flags.only))) {
-  const runs: Partial<Record<CollectorName, Run[]>> = {}
+
+/** What starting, warming up and stopping a run takes beside its own seconds. */
+const START_SECONDS = 1.6
+const word = flags.only.toLowerCase()
+const installed = (contender: Contender) =>
+  contender.collector === 'weir' || findPeer(contender.collector) !== undefined
+
+interface Planned {
+  readonly question: Question
+  readonly row: Row
+  readonly contenders: readonly Contender[]
+  readonly rounds: number
+  readonly runSeconds: number
+}
+
+function plan(): Planned[] {
+  return QUESTIONS.flatMap((question) => {
+    const all = question.name.includes(word)
+    return question.rows
+      .filter((row) => all || row.name.toLowerCase().includes(word))
+      .map((row) => {
+        const { warmUpSeconds, seconds, settleSeconds } = row.length
+        const plain =
+          START_SECONDS + warmUpSeconds + seconds + 2 * settleSeconds + (row.sink === true ? 2 : 0)
+        return {
+          question,
+          row,
+          contenders: row.contenders.filter(installed),
+          rounds: flags.quick ? 1 : Math.min(Number(flags.rounds), row.maxRounds ?? 1000),
+          runSeconds: question.runSeconds?.(row) ?? plain,
+        }
+      })
+  })
+}
+
+/** Says how far it is, after each run. */
+class Progress {
+  readonly #startMs = performance.now()
+  readonly #totalSeconds: number
+  readonly #total: number
+  #doneSeconds = 0
+  #done = 0
+
+  constructor(planned: readonly Planned[]) {
+    const runs = planned.map(({ rounds, contenders }) => rounds * contenders.length)
+    this.#total = runs.reduce((sum, count) => sum + count, 0)
+    this.#totalSeconds = planned.reduce(
+      (sum, { runSeconds }, index) => sum + runSeconds * (runs[index] ?? 0),
+      0,
+    )
+    console.log(`${this.#total} runs, about ${clock(this.#totalSeconds)}`)
+  }
+
+  step(runSeconds: number, text: string): void {
+    this.#done++
+    this.#doneSeconds += runSeconds
+    const pace = (performance.now() - this.#startMs) / 1000 / this.#doneSeconds
+    const left = clock((this.#totalSeconds - this.#doneSeconds) * pace)
+    console.log(`[${this.#done}/${this.#total}, ${left} left] ${text}`)
+  }
+}
+
+function clock(left: number): string {
+  const seconds = Math.max(0, Math.round(left))
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`
+}
+
+/** A core that the load or the sink nearly fills, or a collector with little to do: the row says less than it seems. */
+function warnings(row: Row, run: Run): string {
+  const found: string[] = []
+  if (run.driverCores > 0.8) found.push(`the load used ${run.driverCores.toFixed(2)} of a core`)
+  if (run.sinkCores > 0.8) found.push(`the sink used ${run.sinkCores.toFixed(2)} of a core`)
+  if (run.collectorCores < 0.4 && row.load.connections > 2)
+    found.push(`the collector was idle (${run.collectorCores.toFixed(2)} cores)`)
+  if (run.errors > 0) found.push(`${run.errors} errors`)
+  return found.length === 0 ? '' : ` WARNING: ${found.join(', ')}`
+}
+
+async function runRow(planned: Planned, progress: Progress): Promise<RowResult> {
+  const { question, row, contenders, rounds, runSeconds } = planned
+  const figure = question.figure ?? CPU
+  const runs: Record<string, Run[]> = {}
   for (let round = 0; round < rounds; round++) {
-    for (const collector of collectors) {
-      const run = await measure(collector, item)
-      ;(runs[collector] ??= []).push(run)
-      console.log(
-        `${item.name} | round ${round + 1} ${collector}: ${run.cpuMicrosPerItem.toFixed(2)} us/item`,
-      )
+    // Who goes first changes too.
+    for (const contender of round % 2 === 0 ? contenders : contenders.toReversed()) {
+      const { label } = contender
+      const what = `${question.name}: ${row.name}: round ${round + 1}, ${label}`
+      try {
+        const run = await (question.measure ?? measure)(row, contender, flags.quick)
+        ;(runs[label] ??= []).push(run)
+        const value = `${figure.pick(run).toFixed(figure.digits)} ${figure.label}`
+        progress.step(runSeconds, `${what}: ${value}${warnings(row, run)}`)
+      } catch (error) {
+        process.exitCode = 1
+        progress.step(runSeconds, `${what}: FAILED: ${String(error).slice(0, 600)}`)
+      }
     }
   }
-  results.push({ case: item, runs })
-  console.log(`${HEADER}\n| ${tableRow({ case: item, runs })} |\n`)
+  const { items, protocol, connections } = row.load
+  const [first, second] = row.contenders
+  return {
+    name: row.name,
+    config: row.config,
+    labels: [first.label, second.label],
+    items,
+    protocol,
+    connections,
+    ...(row.goal !== undefined && { goal: row.goal }),
+    ...(row.stretch !== undefined && { stretch: row.stretch }),
+    runs,
+  }
 }
-if (!flags['no-write']) {
-  mkdirSync(join(import.meta.dirname, 'results'), { recursive: true })
-  writeFileSync(join(import.meta.dirname, 'results/latest.json'), `${JSON.stringify(results, null, 1)}\n`)
-  writeFileSync(join(import.meta.dirname, 'README.md'), document(results, rounds))
+
+async function main(): Promise<void> {
+  const planned = plan()
+  if (planned.length === 0) throw new Error(`no question or row has '${flags.only}' in its name`)
+  for (const peer of new Set(planned.flatMap(({ row }) => row.contenders)))
+    if (!installed(peer))
+      console.log(`${peer.label} is not installed (test/peers/build.sh ${peer.collector})`)
+  const progress = new Progress(planned)
+  const machine = `${cpus().length} cores, ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GiB`
+  const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
+  for (const question of new Set(planned.map((each) => each.question))) {
+    const results: RowResult[] = []
+    for (const each of planned.filter((candidate) => candidate.question === question)) {
+      const result = await runRow(each, progress)
+      results.push(result)
+      if (flags['no-write'] || Object.keys(result.runs).length === 0) continue
+      const about = { name: question.name, machine, node: process.version, commit }
+      writeResult(question, { ...about, date: new Date().toISOString().slice(0, 10) }, results)
+    }
+    console.log(`\n${tableHeader(question, results[0]?.labels ?? [])}`)
+    for (const result of results) console.log(tableRow(question, result))
+    console.log('')
+    if (!flags['no-write']) writeReport(QUESTIONS)
+  }
+}
+
+if (flags.list) {
+  for (const { name, rows } of QUESTIONS)
+    console.log(`${name}\n${rows.map((row) => `    ${row.name}`).join('\n')}`)
+} else if (flags.report) {
+  writeReport(QUESTIONS)
+} else {
+  await main()
 }

@@ -1,10 +1,11 @@
-/** Starts a collector under test as a child process and reads what it costs from /proc. */
+/** Starts a collector under test as a child process (taskset makes way for it) and reads what it costs from /proc. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connects, findPeer, freePort } from '../../test/support/peers.ts'
+import { pinned } from './helper.ts'
 
-export type CollectorName = 'weir' | 'otelcol'
+export type CollectorName = 'weir' | 'otelcol' | 'rotel'
 
 const ROOT = join(import.meta.dirname, '../..')
 /** Clock ticks per second of /proc/PID/stat: 100 on every Linux that Node runs on. */
@@ -27,6 +28,7 @@ export async function startCollector(
   config: string,
   environment: Readonly<Record<string, string>> = {},
   extraArguments: readonly string[] = [],
+  cores?: string,
 ): Promise<RunningCollector> {
   const [grpcPort, httpPort] = [await freePort(), await freePort()]
   const env = {
@@ -35,12 +37,8 @@ export async function startCollector(
     BENCH_GRPC_PORT: String(grpcPort),
     BENCH_HTTP_PORT: String(httpPort),
   }
-  const path = join(ROOT, 'bench/configs', config)
-  const command: [string, string[]] =
-    name === 'weir'
-      ? [process.execPath, [join(ROOT, 'src/main.ts'), '--config', path, ...extraArguments]]
-      : [findPeer(name) ?? '', ['--config', path, ...extraArguments]]
-  const child = spawn(command[0], command[1], { env, stdio: ['ignore', 'ignore', 'pipe'] })
+  const [command, list] = pinned(...commandOf(name, config, [grpcPort, httpPort]), cores)
+  const child = spawn(command, [...list, ...extraArguments], { env, stdio: ['ignore', 'ignore', 'pipe'] })
   let log = ''
   child.stderr?.on('data', (data) => {
     log = (log + String(data)).slice(-8192)
@@ -61,6 +59,23 @@ export async function startCollector(
     peakRssBytes: () => status(pid, 'VmHWM'),
     stop: () => stop(child),
   }
+}
+
+function commandOf(
+  name: CollectorName,
+  config: string,
+  ports: readonly number[],
+): [command: string, list: string[]] {
+  const path = join(ROOT, 'bench/configs', config)
+  if (name === 'weir') return [process.execPath, [join(ROOT, 'src/weir.mjs'), '--config', path]]
+  const peer = findPeer(name)
+  if (peer === undefined) throw new Error(`${name} is not installed: run test/peers/build.sh ${name}`)
+  if (name === 'otelcol') return [peer, ['--config', path]]
+  // It takes no YAML: these are the settings of resource-batch.yaml.
+  const [grpc, http] = ports.map((port) => `127.0.0.1:${port}`)
+  const receivers = ['--otlp-grpc-endpoint', `${grpc}`, '--otlp-http-endpoint', `${http}`]
+  const rest = ['--exporter', 'blackhole', '--otel-resource-attributes', 'environment=production']
+  return [peer, ['start', ...receivers, ...rest]]
 }
 
 function status(pid: number, field: string): number {

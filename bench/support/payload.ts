@@ -28,8 +28,11 @@ export function randomSource(seed: number): () => number {
 
 const ROUTES = ['/api/checkout', '/api/cart', '/api/catalogue/items', '/healthz', '/api/users/profile']
 
-/** `spansPerTrace` spans share a trace; one trace in 20 has an error, one in 20 is slower than a second. */
-export function tracePayload(spans: number, seed = 1, spansPerTrace = 5): Payload {
+/**
+ * `spansPerTrace` spans share a trace; one trace in 20 has an error, one in 20 is slower than a second. `spanBytes` pads each span
+ * with one more attribute to about that size.
+ */
+export function tracePayload(spans: number, seed = 1, spansPerTrace = 5, spanBytes = 0): Payload {
   const random = randomSource(seed)
   const writer = new WireWriter(spans * 400 + 512)
   writer.begin(1, spans * 380)
@@ -46,20 +49,31 @@ export function tracePayload(spans: number, seed = 1, spansPerTrace = 5): Payloa
   writer.end()
   const traces = Math.ceil(spans / spansPerTrace)
   const startNanos = 1_790_000_000_000_000_000n
-  for (let span = 0; span < spans; span++) writeSpan(writer, random, span % traces, startNanos)
+  for (let span = 0; span < spans; span++) writeSpan(writer, random, span % traces, startNanos, spanBytes)
   writer.end().end()
   const bytes = Buffer.from(writer.finish())
   const places = findTraceIds(bytes, spans)
   const traceOf = new Int32Array(spans)
-  for (let span = 0; span < spans; span++) traceOf[span] = span % traces
+  for (let span = 0; span < spans; span++) {
+    traceOf[span] = span % traces
+    bytes.writeUInt32BE(Math.imul((span % traces) + 1, 0x85ebca6b) >>> 0, (places[span] ?? 0) + 8)
+  }
   const payload = { bytes, items: spans, traceIdAt: places, traceOf }
   renewTraceIds(payload, seed)
   return payload
 }
 
 const MARK = 0x5eed5eed
+/** About what a span takes that is not padded, the key of the padding included. */
+const PLAIN_SPAN_BYTES = 400
 
-function writeSpan(writer: WireWriter, random: () => number, trace: number, startNanos: bigint): void {
+function writeSpan(
+  writer: WireWriter,
+  random: () => number,
+  trace: number,
+  startNanos: bigint,
+  spanBytes: number,
+): void {
   const failed = trace % 20 === 3
   const slow = trace % 20 === 7
   const durationMs = slow ? 1500 : 5 + Math.floor(random() * 200)
@@ -83,6 +97,13 @@ function writeSpan(writer: WireWriter, random: () => number, trace: number, star
   integer(writer, SPAN.attributes, 'http.response.status_code', failed ? 500n : 200n)
   integer(writer, SPAN.attributes, 'server.port', 8080n)
   integer(writer, SPAN.attributes, 'http.response.body.size', BigInt(Math.floor(random() * 1e5)))
+  if (spanBytes > PLAIN_SPAN_BYTES)
+    attribute(
+      writer,
+      SPAN.attributes,
+      'db.query.text',
+      'select '.repeat(spanBytes).slice(0, spanBytes - PLAIN_SPAN_BYTES),
+    )
   writer.begin(SPAN.status, 2)
   if (failed) writer.uintField(3, 2)
   writer.end()
@@ -121,15 +142,35 @@ function findTraceIds(bytes: Buffer, spans: number): Int32Array {
   return places
 }
 
-/** Gives the traces of the request new ids, made from `serial`: one serial, one set of traces. */
+/**
+ * Gives the traces of the request new ids, made from `serial`: one serial, one set of traces. Bytes 8 to 11 tell the traces of one
+ * request apart and stay.
+ */
 export function renewTraceIds(payload: Payload, serial: number): void {
-  const { bytes, traceIdAt, traceOf } = payload
-  for (let span = 0; span < traceIdAt.length; span++) {
-    const at = traceIdAt[span] ?? 0
-    const trace = traceOf[span] ?? 0
-    bytes.writeUInt32LE(Math.imul(serial, 0x9e3779b1) >>> 0, at)
-    bytes.writeUInt32LE(serial >>> 0, at + 4)
-    bytes.writeUInt32BE(Math.imul(trace + 1, 0x85ebca6b) >>> 0, at + 8)
-    bytes.writeUInt32BE(Math.imul(serial ^ (trace * 7919), 0xc2b2ae35) >>> 0, at + 12)
+  writeTraceIds(payload.bytes, payload.traceIdAt, payload.traceOf, serial)
+}
+
+export function writeTraceIds(
+  bytes: Uint8Array,
+  places: Int32Array,
+  traceOf: Int32Array,
+  serial: number,
+): void {
+  const mixed = Math.imul(serial, 0x9e3779b1)
+  for (let span = 0; span < places.length; span++) {
+    const at = places[span]!
+    const last = Math.imul(serial ^ (traceOf[span]! * 7919), 0xc2b2ae35)
+    bytes[at] = mixed
+    bytes[at + 1] = mixed >>> 8
+    bytes[at + 2] = mixed >>> 16
+    bytes[at + 3] = mixed >>> 24
+    bytes[at + 4] = serial
+    bytes[at + 5] = serial >>> 8
+    bytes[at + 6] = serial >>> 16
+    bytes[at + 7] = serial >>> 24
+    bytes[at + 12] = last
+    bytes[at + 13] = last >>> 8
+    bytes[at + 14] = last >>> 16
+    bytes[at + 15] = last >>> 24
   }
 }
