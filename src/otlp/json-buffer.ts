@@ -16,6 +16,12 @@ ESCAPES.fill(2, 128)
 for (const [letter, byte] of Object.entries({ '"': 34, '\\': 92, b: 8, f: 12, n: 10, r: 13, t: 9 }))
   ESCAPES[byte] = letter.charCodeAt(0)
 
+/** The same, where characters of HTML are not wanted as they are (mark 1), as Go's encoder has it. */
+const HTML_ESCAPES = Uint8Array.from(ESCAPES)
+for (const letter of '<>&') HTML_ESCAPES[letter.charCodeAt(0)] = 1
+/** From here on the runtime copies faster than a loop. */
+const LONG_BYTES = 64
+
 const scratch = new DataView(new ArrayBuffer(8))
 
 export class JsonBuffer {
@@ -28,6 +34,11 @@ export class JsonBuffer {
 
   get length(): number {
     return this.#at
+  }
+
+  /** What the bytes lie in: the first `length` of it, until the next write. */
+  get bytes(): Uint8Array {
+    return this.#bytes
   }
 
   /** The bytes written so far, as a view that the next write may change. */
@@ -67,11 +78,16 @@ export class JsonBuffer {
     this.#bytes[this.#at++] = value
   }
 
-  /** JSON text that is short and ready. */
+  /** JSON text that is ready. */
   raw(text: Uint8Array): void {
     const length = text.length
     this.#reserve(length)
     const bytes = this.#bytes
+    if (length > LONG_BYTES) {
+      bytes.set(text, this.#at)
+      this.#at += length
+      return
+    }
     let at = this.#at
     for (let index = 0; index < length; index++) bytes[at++] = text[index]!
     this.#at = at
@@ -85,6 +101,15 @@ export class JsonBuffer {
 
   /** A range of UTF-8 as a JSON string. What is not UTF-8 becomes U+FFFD. */
   string(source: Uint8Array, start: number, end: number): void {
+    this.#string(source, start, end, ESCAPES)
+  }
+
+  /** The same as Go's encoder writes it: what could end a script in a page is escaped. */
+  htmlSafeString(source: Uint8Array, start: number, end: number): void {
+    this.#string(source, start, end, HTML_ESCAPES)
+  }
+
+  #string(source: Uint8Array, start: number, end: number, escapes: Uint8Array): void {
     this.#reserve(end - start + 2)
     const bytes = this.#bytes
     let at = this.#at
@@ -92,32 +117,39 @@ export class JsonBuffer {
     let from = start
     while (from < end) {
       const byte = source[from]!
-      if (ESCAPES[byte] !== 0) break
+      if (escapes[byte] !== 0) break
       bytes[at++] = byte
       from++
     }
     this.#at = at
-    if (from < end) this.#unusualString(source, from, end)
+    if (from < end) this.#unusualString(source, from, end, escapes)
     this.byte(0x22)
   }
 
-  #unusualString(source: Uint8Array, start: number, end: number): void {
+  #unusualString(source: Uint8Array, start: number, end: number, escapes: Uint8Array): void {
+    const html = escapes === HTML_ESCAPES
     let checked = false // That the rest is UTF-8 as a whole.
     for (let at = start; at < end; at++) {
       this.#reserve(8)
       const byte = source[at]!
-      const mark = ESCAPES[byte]!
+      const mark = escapes[byte]!
       if (mark === 2 && !checked) {
         const rest = source.subarray(at, end)
         if (!isUtf8(rest)) {
           const repaired = new TextEncoder().encode(new TextDecoder().decode(rest))
-          this.#unusualString(repaired, 0, repaired.length)
+          this.#unusualString(repaired, 0, repaired.length, escapes)
           return
         }
         checked = true
       }
-      if (mark === 0 || mark === 2) this.#bytes[this.#at++] = byte
-      else {
+      if (mark === 0) this.#bytes[this.#at++] = byte
+      else if (mark === 2) {
+        // The line and paragraph separators, U+2028 and U+2029, are e2 80 a8 and e2 80 a9.
+        if (html && byte === 0xe2 && source[at + 1] === 0x80 && (source[at + 2]! | 1) === 0xa9) {
+          this.ascii(source[at + 2] === 0xa8 ? '\\u2028' : '\\u2029')
+          at += 2
+        } else this.#bytes[this.#at++] = byte
+      } else {
         this.#bytes[this.#at++] = 0x5c
         if (mark !== 1) this.#bytes[this.#at++] = mark
         else {

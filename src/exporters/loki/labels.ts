@@ -12,13 +12,16 @@ export type Attributes = Readonly<Record<string, JsValue>>
 const HINT_ATTRIBUTES = 'loki.attribute.labels'
 const HINT_RESOURCE = 'loki.resource.labels'
 const HINT_FORMAT = 'loki.format'
-const HINT_TENANT = 'loki.tenant'
+export const HINT_TENANT = 'loki.tenant'
 export const HINTS: ReadonlySet<string> = new Set([HINT_ATTRIBUTES, HINT_RESOURCE, HINT_FORMAT, HINT_TENANT])
-const LEVEL = 'level'
+export const LEVEL = 'level'
 /** Loki takes no stream without a label. */
 const FALLBACK = ['exporter', 'OTLP'] as const
 
 type Selection = readonly (readonly [attribute: string, label: string])[]
+
+/** What labels are made of beside attributes. */
+type SeverityAndIds = Pick<LogRecord, 'severityNumber' | 'severityText' | 'traceId' | 'spanId'>
 
 /** The configuration as the conversion wants it. */
 export class LabelRules {
@@ -40,7 +43,7 @@ export class LabelRules {
   }
 
   /** Attribute name to label value. */
-  labels(record: LogRecord, attributes: Attributes, resource: Attributes): Map<string, string> {
+  labels(record: SeverityAndIds, attributes: Attributes, resource: Attributes): Map<string, string> {
     const out = new Map<string, string>()
     const { exporter, job, instance, level } = this.#defaults
     if (exporter) out.set('exporter', 'OTLP')
@@ -61,7 +64,7 @@ export class LabelRules {
 
   #configured(
     out: Map<string, string>,
-    record: LogRecord,
+    record: SeverityAndIds,
     attributes: Attributes,
     resource: Attributes,
   ): void {
@@ -78,6 +81,11 @@ export class LabelRules {
               : severityName(record.severityNumber)
       if (value !== '') out.set(label, value)
     }
+  }
+
+  /** The configuration names no labels itself, so that a record has those of its resource, and its level. */
+  get onlyDefaults(): boolean {
+    return this.#attributes.length === 0 && this.#resource.length === 0 && this.#record.length === 0
   }
 
   /** json, logfmt, raw or body; something else when a hint says so. */

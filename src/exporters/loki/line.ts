@@ -38,6 +38,13 @@ function jsonLine(record: LogRecord, attributes: Attributes, resource: Attribute
   if (record.severityText !== '') members.push(`"severity":${json(record.severityText)}`)
   if (record.flags !== 0) members.push(`"flags":${record.flags}`)
   addMap(members, 'attributes', attributes)
+  members.push(...sharedMembers(resource, scope))
+  return `{${members.join(',')}}`
+}
+
+/** What the lines of all records of one resource and scope end with. */
+export function sharedMembers(resource: Attributes, scope: Scope): string[] {
+  const members: string[] = []
   addMap(members, 'resources', resource, sharedJson)
   if (scope.name !== '') {
     const inner = [`"name":${json(scope.name)}`]
@@ -45,7 +52,7 @@ function jsonLine(record: LogRecord, attributes: Attributes, resource: Attribute
     addMap(inner, 'attributes', scope.attributes, sharedJson)
     members.push(`"instrumentation_scope":{${inner.join(',')}}`)
   }
-  return `{${members.join(',')}}`
+  return members
 }
 
 function addMap(

@@ -1,6 +1,6 @@
 /** Random logs: every record becomes one entry with a line, under at least one label, whatever is in it. */
 import { expect, test } from 'vitest'
-import { decodeMessage, type Plain } from '../../../test/support/otlp.ts'
+import { Double, decodeMessage, logs, type Plain } from '../../../test/support/otlp.ts'
 import { randomRequest, seeded } from '../../../test/support/random-otlp.ts'
 import { Batch } from '../../otlp/batch.ts'
 import { config } from './config.ts'
@@ -30,8 +30,7 @@ test('random logs in every format: no record is lost, and a selection of all is 
         const inJson = json.streams.reduce((sum: number, stream: Plain) => sum + stream.values.length, 0)
         expect(inJson).toBe(push.records)
         if (format === 'json')
-          for (const stream of push.streams.values())
-            for (const entry of stream.entries) JSON.parse(entry.line)
+          for (const stream of json.streams) for (const [, line] of stream.values) JSON.parse(line)
       }
       expect(entries + converted.droppedRecords, `seed ${seed + round}`).toBe(batch.itemCount)
       if (converted.droppedRecords === 0)
@@ -40,4 +39,52 @@ test('random logs in every format: no record is lost, and a selection of all is 
     }
   }
   expect(records).toBeGreaterThan(500)
+})
+
+/** The same logs the short way and the long way over objects, which structured metadata leads to, be it none. */
+function bothWays(batch: Batch): void {
+  const encode = (metadata: false | string[]) => {
+    const parsed = config.parse({ endpoint: 'http://loki/push', structured_metadata: metadata })
+    const { pushes } = new Converter(parsed, '').convert(batch, 1_700_000_000_000)
+    return pushes.map((push) => decodeMessage('logproto.PushRequest', encodePush(push)))
+  }
+  expect(encode(false)).toEqual(encode([]))
+}
+
+test('random logs: the line from the bytes is the line from the objects', () => {
+  const seed = Math.floor(Math.random() * 2 ** 31)
+  for (let round = 0; round < 300; round++)
+    bothWays(new Batch('logs', [randomRequest('logs', seeded(seed + round)).bytes]))
+})
+
+test('usual and odd logs: the line from the bytes is the line from the objects', () => {
+  const resource = { 'service.name': 'shop', 'service.instance.id': 'a', z: 1, 'a<b': '>' }
+  const ids = { traceId: '0102030405060708090a0b0c0d0e0f10', spanId: '0102030405060708' }
+  const texts = [
+    '',
+    'plain',
+    'a "quoted" \\ <b>&\n\t\u0001',
+    '\u2028 \u2029 \u20ac \ud83d\ude00 \u007f',
+    'x'.repeat(300),
+  ]
+  const values = [...texts, 0, 7, -1, -(2 ** 40), 2 ** 50, true, false, null, new Double(1.5), new Double(-0)]
+  const odd = [new Double(Number.NaN), new Double(1e300), ['a', 1], { k: 'v' }, Buffer.from('bytes')]
+  const records = [...values, ...odd].flatMap((value, index) => [
+    {
+      body: 'b',
+      attributes: { b: value, a: 'first', ['k'.repeat(140)]: 1, B: 2 },
+      severityNumber: index,
+      ...ids,
+    },
+    { body: value, severityText: texts[index % 5] ?? '', flags: index, timeUnixNano: BigInt(1e12 - index) },
+    { attributes: { b: value, [index % 2 ? 'level' : 'job']: 'own', 'loki.attribute.labels': 'b' } },
+    { attributes: { exporter: value, instance: 'i' }, severityNumber: 9 },
+    {},
+  ])
+  for (const scope of [{}, { name: 'lib' }, { name: 'lib', version: '1', attributes: { s: true } }]) {
+    bothWays(logs({ resource, scope, logs: records }))
+    bothWays(logs({ logs: records }))
+    bothWays(logs({ resource: { level: 'own', 'loki.tenant': 'z', z: 't' }, scope, logs: records }))
+    bothWays(logs({ resource: { 'loki.resource.labels': 'z', z: 't', exporter: 'e' }, scope, logs: records }))
+  }
 })

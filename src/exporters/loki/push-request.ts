@@ -1,14 +1,12 @@
 /** The body of a push: protobuf in a snappy block, or JSON. */
 import { encodeSnappyBlock } from '../../net/snappy.ts'
-import {
-  LOKI_ENTRY,
-  LOKI_LABEL_PAIR,
-  LOKI_PUSH_REQUEST,
-  LOKI_STREAM,
-  TIMESTAMP,
-} from '../../net/wire-fields.ts'
-import { WireWriter } from '../../otlp/wire.ts'
-import type { Push, Stream } from './streams.ts'
+import { LOKI_ENTRY, LOKI_LABEL_PAIR, LOKI_PUSH_REQUEST, LOKI_STREAM } from '../../net/wire-fields.ts'
+import { FieldCursor, WireWriter } from '../../otlp/wire.ts'
+import type { Stream } from './entries.ts'
+import type { Push } from './streams.ts'
+
+/** Bytes of a stream beside its name and entries, and of the lengths around them, at most. */
+const STREAM_OVERHEAD = 24
 
 export function protobufBody(push: Push): Uint8Array {
   return encodeSnappyBlock(encodePush(push))
@@ -16,27 +14,38 @@ export function protobufBody(push: Push): Uint8Array {
 
 // message PushRequest { repeated Stream streams = 1; }
 export function encodePush(push: Push): Uint8Array {
-  const writer = new WireWriter(64 * 1024)
-  for (const stream of push.streams.values()) writeStream(writer, stream)
+  let size = 0
+  for (const stream of push.streams.values())
+    size += stream.name.length * 3 + entriesLength(stream) + STREAM_OVERHEAD
+  const writer = new WireWriter(size)
+  const { bytes } = push.entries
+  for (const stream of push.streams.values()) writeStream(writer, stream, bytes)
   return writer.finish()
 }
 
+function entriesLength(stream: Stream): number {
+  const { starts, ends } = stream
+  let length = 0
+  for (let index = 0; index < starts.length; index++) length += ends[index]! - starts[index]!
+  return length
+}
+
 // message Stream { string labels = 1; repeated Entry entries = 2; uint64 hash = 3; }
-// message Entry { Timestamp timestamp = 1; string line = 2; repeated LabelPair structured_metadata = 3; }
-// message LabelPair { string name = 1; string value = 2; }
-// message Timestamp { int64 seconds = 1; int32 nanos = 2; }
-function writeStream(writer: WireWriter, stream: Stream): void {
-  writer.begin(LOKI_PUSH_REQUEST.streams, stream.entries.length * 256).string(LOKI_STREAM.labels, stream.name)
-  for (const entry of stream.entries) {
-    writer.begin(LOKI_STREAM.entries, entry.line.length + 32).begin(LOKI_ENTRY.timestamp, 12)
-    if (entry.seconds > 0) writer.uintField(TIMESTAMP.seconds, entry.seconds)
-    if (entry.nanos > 0) writer.uintField(TIMESTAMP.nanos, entry.nanos)
-    writer.end().string(LOKI_ENTRY.line, entry.line)
-    for (const [name, value] of entry.metadata) {
-      writer.begin(LOKI_ENTRY.structuredMetadata, name.length + value.length)
-      writer.string(LOKI_LABEL_PAIR.name, name).string(LOKI_LABEL_PAIR.value, value).end()
+function writeStream(writer: WireWriter, stream: Stream, bytes: Uint8Array): void {
+  const { starts, ends } = stream
+  writer.begin(LOKI_PUSH_REQUEST.streams, stream.name.length + entriesLength(stream))
+  writer.string(LOKI_STREAM.labels, stream.name)
+  const order = stream.order()
+  for (let index = 0; index < starts.length; index++) {
+    if (order) {
+      const entry = order[index]!
+      writer.rawRange(bytes, starts[entry]!, ends[entry]!)
+      continue
     }
-    writer.end()
+    // Neighbours go in one piece.
+    const start = starts[index]!
+    while (index + 1 < starts.length && starts[index + 1] === ends[index]) index++
+    writer.rawRange(bytes, start, ends[index]!)
   }
   writer.end()
 }
@@ -46,15 +55,38 @@ function writeStream(writer: WireWriter, stream: Stream): void {
  * empty.
  */
 export function jsonBody(push: Push): Uint8Array {
-  const streams = [...push.streams.values()].map((stream) => ({
-    stream: Object.fromEntries(stream.labels),
-    values: stream.entries.map((entry) => {
-      const nanos = String(entry.nanos)
-      const time = entry.seconds === 0 ? nanos : `${entry.seconds}${nanos.padStart(9, '0')}`
-      return entry.metadata.length === 0
-        ? [time, entry.line]
-        : [time, entry.line, Object.fromEntries(entry.metadata)]
-    }),
-  }))
+  const { bytes } = push.entries
+  const streams = [...push.streams.values()].map((stream) => {
+    const order = stream.order()
+    return {
+      stream: Object.fromEntries(stream.labels),
+      values: stream.starts.map((_, index) => jsonEntry(stream, order?.[index] ?? index, bytes)),
+    }
+  })
   return Buffer.from(JSON.stringify({ streams }))
+}
+
+function jsonEntry(stream: Stream, index: number, bytes: Uint8Array): unknown[] {
+  const seconds = stream.seconds[index]!
+  const nanos = String(stream.nanos[index])
+  const time = seconds === 0 ? nanos : `${seconds}${nanos.padStart(9, '0')}`
+  const field = new FieldCursor(bytes, stream.starts[index]!, stream.ends[index]!)
+  field.next()
+  const entry = new FieldCursor(bytes, field.start, field.end)
+  let line = ''
+  const metadata: [string, string][] = []
+  while (entry.next()) {
+    if (entry.number === LOKI_ENTRY.line) line = entry.string()
+    else if (entry.number === LOKI_ENTRY.structuredMetadata) {
+      const pair = new FieldCursor(bytes, entry.start, entry.end)
+      let name = ''
+      let value = ''
+      while (pair.next()) {
+        if (pair.number === LOKI_LABEL_PAIR.name) name = pair.string()
+        else if (pair.number === LOKI_LABEL_PAIR.value) value = pair.string()
+      }
+      metadata.push([name, value])
+    }
+  }
+  return metadata.length === 0 ? [time, line] : [time, line, Object.fromEntries(metadata)]
 }

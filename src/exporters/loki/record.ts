@@ -86,10 +86,13 @@ export function readRecord(bytes: Uint8Array, start: number, end: number, nowMs:
 }
 
 /** The time of the record, else when it was observed, else now; into `parts`. */
-function readTime(bytes: Uint8Array, timeAt: number, observedAt: number, nowMs: number): void {
-  for (const at of [timeAt, observedAt]) {
-    if (at < 0) continue
-    readNanos(bytes, at)
+export function readTime(bytes: Uint8Array, timeAt: number, observedAt: number, nowMs: number): void {
+  if (timeAt >= 0) {
+    readNanos(bytes, timeAt)
+    if (parts.seconds !== 0 || parts.nanos !== 0) return
+  }
+  if (observedAt >= 0) {
+    readNanos(bytes, observedAt)
     if (parts.seconds !== 0 || parts.nanos !== 0) return
   }
   parts.seconds = Math.floor(nowMs / 1000)

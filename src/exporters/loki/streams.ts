@@ -10,33 +10,24 @@ import type { Batch } from '../../otlp/batch.ts'
 import { RESOURCE } from '../../otlp/fields.ts'
 import { ItemWalker } from '../../otlp/item-walker.ts'
 import type { LokiConfig } from './config.ts'
+import { EntryStore, Stream } from './entries.ts'
 import {
   type Attributes,
   attributeTenant,
+  HINT_TENANT,
   HINTS,
   hintedTenant,
   type LabelPairs,
   LabelRules,
+  LEVEL,
   labelPairs,
   lookUp,
   sanitize,
   streamName,
 } from './labels.ts'
-import { formatLine } from './line.ts'
+import { formatLine, sharedMembers } from './line.ts'
+import { PlainRecord, SpecialKeys } from './plain-record.ts'
 import { attributeText, type LogRecord, readRecord, readScope, type Scope } from './record.ts'
-
-export interface Entry {
-  readonly seconds: number
-  readonly nanos: number
-  readonly line: string
-  readonly metadata: LabelPairs
-}
-
-export interface Stream {
-  readonly labels: LabelPairs
-  readonly name: string
-  readonly entries: Entry[]
-}
 
 export interface Push {
   /** Empty: no tenant header. */
@@ -45,6 +36,8 @@ export interface Push {
   readonly byLabels: Map<string, Stream>
   /** By name. */
   readonly streams: Map<string, Stream>
+  /** Where the bytes of their entries are. */
+  readonly entries: EntryStore
   records: number
 }
 
@@ -59,12 +52,35 @@ export interface Converted {
 
 const items = new ItemWalker()
 const NONE: Attributes = {}
+const NO_RECORD = { severityNumber: 0, severityText: '', traceId: '', spanId: '' }
+/** Severity numbers, 0 included, for which streams are looked up by number. */
+const SEVERITIES = 25
+
+/** What the records of one resource and scope have in common. */
+interface Shared {
+  readonly resource: Attributes
+  readonly scope: Scope
+  /** For records without anything special; undefined when the resource itself needs the long way. */
+  readonly plain: Plain | undefined
+}
+
+interface Plain {
+  readonly resource: Attributes
+  readonly push: Push
+  readonly special: SpecialKeys
+  /** What their lines end with. */
+  readonly tail: Uint8Array
+  /** By severity number. */
+  readonly streams: (Stream | undefined)[]
+}
 
 export class Converter {
   readonly #rules: LabelRules
   readonly #tenant: LokiConfig['tenant']
   readonly #staticTenant: string
   readonly #metadata: LokiConfig['structured_metadata']
+  readonly #entries = new EntryStore()
+  readonly #record = new PlainRecord()
 
   /** `staticTenant`: of records for which nothing else says it. */
   constructor(config: LokiConfig, staticTenant: string) {
@@ -74,28 +90,31 @@ export class Converter {
     this.#metadata = config.structured_metadata
   }
 
+  /** The pushes hold bytes that the next conversion overwrites: their bodies are made before it. */
   convert(batch: Batch, nowMs: number): Converted {
     const pushes = new Map<string, Push>()
     const pushOf: (Push | undefined)[] = []
     let droppedRecords = 0
     let unknownFormat = ''
+    this.#entries.clear()
     for (const chunk of batch.chunks) {
-      let resource = NONE
-      let scope: Scope | undefined
-      let resourceNumber = -1
+      let shared: Shared | undefined
       let scopeNumber = -1
       items.reset('logs', chunk)
       while (items.next()) {
-        const { around } = items
-        if (items.resourceNumber !== resourceNumber)
-          resource = attributesToJs(chunk, around.resourceStart, around.resourceEnd, RESOURCE.attributes)
-        if (items.scopeNumber !== scopeNumber || scope === undefined)
-          scope = readScope(chunk, around.scopeStart, around.scopeEnd)
-        resourceNumber = items.resourceNumber
-        scopeNumber = items.scopeNumber
+        if (items.scopeNumber !== scopeNumber || shared === undefined) {
+          shared = this.#sharedOf(chunk, batch, pushes)
+          scopeNumber = items.scopeNumber
+        }
+        const { plain } = shared
+        if (plain !== undefined && this.#addPlain(plain, chunk, nowMs)) {
+          pushOf.push(plain.push)
+          continue
+        }
+        const { resource, scope } = shared
         const record = readRecord(chunk, items.start, items.end, nowMs)
         const format = this.#rules.format(record.attributes, resource)
-        const push = this.#pushFor(record, resource, batch, pushes)
+        const push = this.#pushFor(record.attributes, resource, batch, pushes)
         if (this.#add(push, record, resource, scope, format)) pushOf.push(push)
         else {
           pushOf.push(undefined)
@@ -105,29 +124,72 @@ export class Converter {
       }
     }
     const filled = [...pushes.values()].filter((push) => push.records > 0)
-    for (const push of filled) for (const stream of push.streams.values()) sortByTime(stream.entries)
     return { pushes: filled, droppedRecords, unknownFormat, pushOf }
   }
 
-  #pushFor(record: LogRecord, resource: Attributes, batch: Batch, pushes: Map<string, Push>): Push {
-    const tenant = this.#tenantOf(record, resource, batch)
+  /** Of the resource and scope that the walker is in. */
+  #sharedOf(chunk: Uint8Array, batch: Batch, pushes: Map<string, Push>): Shared {
+    const { around } = items
+    const resource = attributesToJs(chunk, around.resourceStart, around.resourceEnd, RESOURCE.attributes)
+    const scope = readScope(chunk, around.scopeStart, around.scopeEnd)
+    if (!this.#isPlain(resource)) return { resource, scope, plain: undefined }
+    const push = this.#pushFor(NONE, resource, batch, pushes)
+    const taken = this.#rules.taken(this.#rules.labels(NO_RECORD, NONE, resource))
+    const special = new SpecialKeys([...taken, LEVEL, ...HINTS])
+    const tail = Buffer.from(`${sharedMembers(without(resource, taken), scope).join(',')}}`)
+    const streams = new Array<Stream | undefined>(SEVERITIES)
+    return { resource, scope, plain: { resource, push, special, tail, streams } }
+  }
+
+  /** True when label, tenant and line of a record without hints follow from its resource and severity. */
+  #isPlain(resource: Attributes): boolean {
+    if (!this.#rules.onlyDefaults || this.#metadata !== false || LEVEL in resource) return false
+    if (this.#rules.format(NONE, resource) !== 'json') return false
+    // The tenant may be in an attribute of the record.
+    const hint = resource[HINT_TENANT]
+    if (hint !== undefined && (typeof hint !== 'string' || resource[hint] === undefined)) return false
+    const source = this.#tenant?.source
+    return (
+      (source !== 'attributes' && source !== 'attribute') || resource[this.#tenant?.value ?? ''] !== undefined
+    )
+  }
+
+  /** Adds the record that the walker is at. False when it needs the long way. */
+  #addPlain(plain: Plain, chunk: Uint8Array, nowMs: number): boolean {
+    const record = this.#record
+    const { push, streams } = plain
+    if (!record.read(chunk, items.start, items.end, plain.special, plain.tail, nowMs)) return false
+    const { severityNumber, line } = record
+    if (severityNumber >= SEVERITIES) return false
+    let stream = streams[severityNumber]
+    if (stream === undefined) {
+      stream = streamFor(push, this.#rules.labels({ ...NO_RECORD, severityNumber }, NONE, plain.resource))
+      streams[severityNumber] = stream
+    }
+    this.#entries.add(stream, record.seconds, record.nanos, line.bytes, line.length)
+    push.records++
+    return true
+  }
+
+  #pushFor(attributes: Attributes, resource: Attributes, batch: Batch, pushes: Map<string, Push>): Push {
+    const tenant = this.#tenantOf(attributes, resource, batch)
     let push = pushes.get(tenant)
     if (!push) {
-      push = { tenant, byLabels: new Map(), streams: new Map(), records: 0 }
+      push = { tenant, byLabels: new Map(), streams: new Map(), entries: this.#entries, records: 0 }
       pushes.set(tenant, push)
     }
     return push
   }
 
-  #tenantOf(record: LogRecord, resource: Attributes, batch: Batch): string {
-    const hinted = hintedTenant(record.attributes, resource)
+  #tenantOf(attributes: Attributes, resource: Attributes, batch: Batch): string {
+    const hinted = hintedTenant(attributes, resource)
     if (hinted !== '') return hinted
     const source = this.#tenant?.source
     const value = this.#tenant?.value ?? ''
     let found = ''
     if (source === 'context') found = batch.context.metadata.get(value.toLowerCase())?.[0] ?? ''
     else if (source === 'attributes' || source === 'attribute')
-      found = attributeTenant(value, record.attributes, resource)
+      found = attributeTenant(value, attributes, resource)
     return found === '' ? this.#staticTenant : found
   }
 
@@ -140,8 +202,7 @@ export class Converter {
     const line = formatLine(format, record, attributes, without(resource, taken), scope, this.#rules)
     if (line === undefined) return false
     const stream = streamFor(push, labels)
-    const { seconds, nanos } = record
-    stream.entries.push({ seconds, nanos, line, metadata })
+    this.#entries.addText(stream, record.seconds, record.nanos, line, metadata)
     push.records++
     return true
   }
@@ -183,7 +244,7 @@ function streamFor(push: Push, labels: ReadonlyMap<string, string>): Stream {
   const name = streamName(pairs)
   let stream = push.streams.get(name)
   if (!stream) {
-    stream = { labels: pairs, name, entries: [] }
+    stream = new Stream(pairs, name)
     push.streams.set(name, stream)
   }
   push.byLabels.set(key, stream)
@@ -199,17 +260,6 @@ function without(attributes: Attributes, taken: ReadonlySet<string>): Attributes
     delete copy[key]
   }
   return copy ?? attributes
-}
-
-function sortByTime(entries: Entry[]): void {
-  let sorted = true
-  for (let index = 1; index < entries.length && sorted; index++)
-    sorted = compareTimes(entries[index - 1]!, entries[index]!) <= 0
-  if (!sorted) entries.sort(compareTimes)
-}
-
-function compareTimes(a: Entry, b: Entry): number {
-  return a.seconds - b.seconds || a.nanos - b.nanos
 }
 
 /** A batch of the records whose push is among `failed`. */
