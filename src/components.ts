@@ -33,6 +33,9 @@ export const registry = registryOf({
     entry('nop', () => import('./exporters/nop.ts')),
   ],
   connectors: [entry('forward', () => import('./connectors/forward.ts'))],
-  extensions: [entry('health_check', () => import('./extensions/health-check.ts'))],
+  extensions: [
+    entry('file_storage', () => import('./extensions/file-storage/index.ts')),
+    entry('health_check', () => import('./extensions/health-check.ts')),
+  ],
   refused: refusedComponents,
 })

@@ -67,7 +67,6 @@ export const refusedComponents: Registry['refused'] = {
   extension: {
     pprof: 'not built; run with node --cpu-prof',
     zpages: 'not built; see the own metrics and the log',
-    file_storage: 'not built yet: queues are in memory',
     basicauth: 'not built yet; client certificates work',
     bearertokenauth: 'not built yet; client certificates work',
     oauth2client: 'not built yet; use headers of the exporter',

@@ -19,6 +19,7 @@
  *     ...
  *     log.release(record)
  */
+import { WeirError } from '../errors.ts'
 import type { Batch } from '../otlp/batch.ts'
 
 /** The handle of one appended batch: a place in the files. Owned by the log; it holds no payload. */
@@ -29,6 +30,11 @@ export interface StoredRecord {
   readonly byteLength: number
   /** How many crashes in a row happened while this record was among the first `inFlight` of the log. */
   readonly crashes: number
+}
+
+/** What was stored is damaged. It is gone: nobody can send it again. */
+export class CorruptRecordError extends WeirError {
+  static override code = 'CORRUPT_RECORD'
 }
 
 export interface Recovered {

@@ -1,0 +1,356 @@
+/**
+ * What a log finds in its folder when it is opened: every file of this shard, also of other runs and of shards that are no more.
+ *
+ * Damage costs the records it hits. They are counted by their sequences: a batch is lost when its sequence was written, is not
+ * released as far as any file tells, and cannot be read. Nothing here refuses to start because of what lies in the folder.
+ */
+import { join } from 'node:path'
+import type { Logger } from '../component/logger.ts'
+import { toError } from '../errors.ts'
+import type { Files, OpenFile } from './files.ts'
+import type { Note } from './log.ts'
+import { CLOSED, DATA, NOTE, SETTLED, STATE, type StateChange, unpack } from './record.ts'
+import { type Finding, scan } from './scan.ts'
+import {
+  Place,
+  parseSegmentName,
+  readSegmentHeader,
+  Segment,
+  type SegmentHeader,
+  type SegmentName,
+  type SegmentState,
+  segmentName,
+} from './segment.ts'
+
+export interface Losses {
+  corruptBytes: number
+  /** At the very end of what the last run wrote: a crash while writing. */
+  tornBytes: number
+  lostCorrupt: number
+  /** Cut off at the very end; perhaps nobody was told that they were stored. */
+  lostTorn: number
+  lostMissing: number
+  missingFiles: number
+}
+
+export interface RecoveredFiles {
+  /** With something alive in them, oldest first. */
+  readonly segments: readonly Segment[]
+  /** Nothing in them is needed. */
+  readonly dead: readonly Segment[]
+  readonly places: readonly Place[]
+  readonly notes: readonly Note[]
+  readonly incarnations: readonly string[]
+  /** The run before did not close the log. */
+  readonly crashed: boolean
+  readonly lastOrder: number
+  readonly losses: Losses
+}
+
+export interface RecoveryOptions {
+  readonly files: Files
+  readonly folder: string
+  readonly log: string
+  readonly shard: number
+  readonly shards: number
+  readonly logger: Logger
+}
+
+/** A file while it is being read. */
+interface Found {
+  readonly segment: Segment
+  readonly header: SegmentHeader | undefined
+  readonly start: number
+  readonly places: Map<number, Place>
+  readonly torn: Set<number>
+  /** One more than the largest sequence that is known to have been written. */
+  expected: number
+  closed: boolean
+  settled: boolean
+  tailBytes: number
+  firstOrder: number
+}
+
+export async function recoverFiles(options: RecoveryOptions): Promise<RecoveredFiles> {
+  return await new Recovery(options).run()
+}
+
+class Recovery {
+  readonly #options: RecoveryOptions
+  readonly #found = new Map<string, Found>()
+  /** By file: ranges of released sequences, end to end. */
+  readonly #released = new Map<string, number[]>()
+  readonly #removed = new Set<string>()
+  readonly #notes: { order: number; note: Note }[] = []
+  readonly #losses: Losses = {
+    corruptBytes: 0,
+    tornBytes: 0,
+    lostCorrupt: 0,
+    lostTorn: 0,
+    lostMissing: 0,
+    missingFiles: 0,
+  }
+  #lastOrder = 0
+
+  constructor(options: RecoveryOptions) {
+    this.#options = options
+  }
+
+  async run(): Promise<RecoveredFiles> {
+    for (const { name, parsed } of await this.#names()) {
+      try {
+        await this.#read(name, parsed)
+      } catch (error) {
+        this.#options.logger.error('a file of the storage cannot be read; it is left alone', {
+          file: name,
+          error: toError(error).message,
+        })
+      }
+    }
+    return this.#settle()
+  }
+
+  /** The files of this shard; those whose name is right come first, so that of two copies the right one counts. */
+  async #names(): Promise<{ name: string; parsed: SegmentName }[]> {
+    const { files, folder, shard, shards, logger } = this.#options
+    const mine: { name: string; parsed: SegmentName }[] = []
+    const foreign: string[] = []
+    for (const name of await files.list(folder)) {
+      const parsed = parseSegmentName(name)
+      if (parsed && parsed.owner % shards === shard) mine.push({ name, parsed })
+      else if (!parsed && !/\.(damaged|duplicate)$/.test(name)) foreign.push(name)
+    }
+    if (foreign.length > 0 && shard === 0) {
+      logger.warn('files in the storage that are not its own are left alone', {
+        folder,
+        files: foreign.slice(0, 10),
+      })
+    }
+    return mine.sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  async #read(name: string, parsed: SegmentName): Promise<void> {
+    const { files, folder, log, logger } = this.#options
+    const file = await files.open(join(folder, name), 'read')
+    try {
+      const head = await readSegmentHeader(file)
+      if (head && head.header.log !== log) {
+        logger.warn('a file of another log is left alone', { file: name, log: head.header.log })
+        return
+      }
+      const { incarnation, number } = head?.header ?? parsed
+      if (this.#found.has(`${incarnation}-${number}`)) {
+        await files.rename(join(folder, name), join(folder, `${name}.duplicate`))
+        logger.warn('a second copy of a file of the storage is set aside', { file: name })
+        return
+      }
+      const segment = new Segment(
+        files,
+        await this.#own(name, { ...parsed, incarnation, number }),
+        incarnation,
+        number,
+      )
+      segment.end = await file.size()
+      const found: Found = {
+        segment,
+        header: head?.header,
+        start: head?.byteLength ?? 0,
+        places: new Map(),
+        torn: new Set(),
+        expected: 0,
+        closed: false,
+        settled: false,
+        tailBytes: 0,
+        firstOrder: Number.POSITIVE_INFINITY,
+      }
+      this.#found.set(segment.id, found)
+      await this.#scan(found, file)
+    } finally {
+      await file.close()
+    }
+  }
+
+  /** Renames a file of another owner, so that all files of this log's state stay together whatever the number of shards. */
+  async #own(name: string, parsed: SegmentName): Promise<string> {
+    const { files, folder, shard, logger } = this.#options
+    if (parsed.owner === shard) return join(folder, name)
+    const path = join(folder, segmentName({ ...parsed, owner: shard }))
+    try {
+      await files.rename(join(folder, name), path)
+      return path
+    } catch (error) {
+      logger.warn('a file of the storage keeps its name', { file: name, error: toError(error).message })
+      return join(folder, name)
+    }
+  }
+
+  async #scan(found: Found, file: OpenFile): Promise<void> {
+    for await (const finding of scan(file, found.segment.seed, found.start)) {
+      if (finding.kind === 'record') this.#record(found, finding)
+      else if (finding.kind === 'lost') {
+        found.expected = Math.max(found.expected, finding.header.sequence + 1)
+        if (finding.torn) found.torn.add(finding.header.sequence)
+      } else if (finding.tail) found.tailBytes = finding.bytes
+      else found.segment.damagedBytes += finding.bytes
+    }
+  }
+
+  #record(found: Found, { header, offset, payload }: Finding & { kind: 'record' }): void {
+    this.#lastOrder = Math.max(this.#lastOrder, header.order)
+    found.firstOrder = Math.min(found.firstOrder, header.order)
+    found.closed = header.type === CLOSED
+    if (header.type === DATA) {
+      const { sequence, order, length, metadataLength, items } = header
+      const place = new Place(
+        found.segment,
+        { sequence, offset, order },
+        { length, items, byteLength: length - metadataLength },
+      )
+      if (!found.places.has(sequence)) found.places.set(sequence, place)
+      found.expected = Math.max(found.expected, sequence + 1)
+      return
+    }
+    found.expected = Math.max(found.expected, header.sequence)
+    if (header.type === STATE)
+      this.#change(unpack(payload) as StateChange) // As the writer wrote it.
+    else if (header.type === SETTLED) found.settled = true
+    else if (header.type === NOTE) {
+      found.segment.hasNotes = true
+      this.#notes.push({
+        order: header.order,
+        note: { kind: payload[0] ?? 0, payload: Uint8Array.prototype.slice.call(payload, 1) },
+      })
+    }
+  }
+
+  #change({ released, removed }: StateChange): void {
+    for (const [incarnation, number] of removed) this.#removed.add(`${incarnation}-${number}`)
+    for (const [incarnation, number, ranges] of released) {
+      const id = `${incarnation}-${number}`
+      const known = this.#released.get(id)
+      if (known) known.push(...ranges)
+      else this.#released.set(id, [...ranges])
+    }
+  }
+
+  #settle(): RecoveredFiles {
+    const all = [...this.#found.values()]
+    const tops = this.#tops()
+    const states = new Map<string, SegmentState[]>()
+    // The state in a top is the newest; older ones count where a top is damaged.
+    for (const among of [tops, all]) {
+      const listed = new Set(states.keys())
+      for (const { header } of among)
+        for (const state of header?.segments ?? []) {
+          const id = `${state.incarnation}-${state.number}`
+          if (listed.has(id)) continue
+          const known = states.get(id)
+          if (known) known.push(state)
+          else states.set(id, [state])
+        }
+    }
+    const segments: Found[] = []
+    const dead: Segment[] = []
+    for (const found of all) {
+      const { segment } = found
+      if (!this.#removed.has(segment.id)) this.#settleSegment(found, tops, states.get(segment.id) ?? [])
+      if (segment.live.size > 0 || (segment.hasNotes && !this.#removed.has(segment.id))) segments.push(found)
+      else dead.push(segment)
+    }
+    this.#settleCrashes(all, tops)
+    this.#countMissing(tops)
+    segments.sort((a, b) => a.firstOrder - b.firstOrder)
+    const places = segments.flatMap(({ segment }) => [...segment.live])
+    return {
+      segments: segments.map(({ segment }) => segment),
+      dead,
+      places: places.sort((a, b) => a.order - b.order),
+      notes: this.#notes.sort((a, b) => a.order - b.order).map(({ note }) => note),
+      incarnations: [...new Set(all.map(({ segment }) => segment.incarnation))],
+      crashed: tops.some((top) => !top.closed),
+      lastOrder: this.#lastOrder,
+      losses: this.#losses,
+    }
+  }
+
+  /** The newest file of each incarnation that no other has taken over: its state is the latest. */
+  #tops(): Found[] {
+    const superseded = new Set([...this.#found.values()].flatMap(({ header }) => header?.supersedes ?? []))
+    const tops = new Map<string, Found>()
+    for (const found of this.#found.values()) {
+      const { incarnation, number } = found.segment
+      if (superseded.has(incarnation)) continue
+      if (number >= (tops.get(incarnation)?.segment.number ?? -1)) tops.set(incarnation, found)
+    }
+    return [...tops.values()]
+  }
+
+  #settleSegment(found: Found, tops: readonly Found[], states: readonly SegmentState[]): void {
+    const { segment } = found
+    // Once another file's header lists it nothing was added to it: what stands behind was refused, and the sender told so.
+    const sealed = states[0]?.count
+    const expected = sealed ?? found.expected
+    const done = new Uint8Array(expected)
+    for (const state of states) markDead(done, state)
+    markRanges(done, this.#released.get(segment.id) ?? [])
+    for (let sequence = 0; sequence < expected; sequence++) {
+      if (done[sequence]) continue
+      const place = found.places.get(sequence)
+      if (place) segment.add(place)
+      else if (found.torn.has(sequence) && sealed === undefined) this.#losses.lostTorn++
+      else this.#losses.lostCorrupt++
+    }
+    segment.count = expected
+    const known = Math.max(0, ...states.map((state) => state.damagedBytes))
+    if (tops.includes(found) && !found.closed) this.#losses.tornBytes += found.tailBytes
+    else segment.damagedBytes += found.tailBytes
+    this.#losses.corruptBytes += Math.max(0, segment.damagedBytes - known)
+  }
+
+  /** Crashes are counted in the headers of the last run, unless it lasted. */
+  #settleCrashes(all: readonly Found[], tops: readonly Found[]): void {
+    const settled = new Set(all.filter((found) => found.settled).map(({ segment }) => segment.incarnation))
+    for (const { segment, header } of tops) {
+      if (settled.has(segment.incarnation)) continue
+      for (const { incarnation, number, crashes } of header?.segments ?? []) {
+        const counts = new Map(crashes)
+        if (counts.size === 0) continue
+        for (const place of this.#found.get(`${incarnation}-${number}`)?.segment.live ?? [])
+          place.crashes = counts.get(place.sequence) ?? 0
+      }
+    }
+  }
+
+  #countMissing(tops: readonly Found[]): void {
+    const gone = new Map<string, SegmentState>()
+    for (const { header } of tops)
+      for (const state of header?.segments ?? []) {
+        const id = `${state.incarnation}-${state.number}`
+        if (!this.#found.has(id) && !this.#removed.has(id)) gone.set(id, state)
+      }
+    for (const [id, state] of gone) {
+      const done = new Uint8Array(state.count)
+      markDead(done, state)
+      markRanges(done, this.#released.get(id) ?? [])
+      let lost = 0
+      for (const flag of done) if (!flag) lost++
+      this.#losses.lostMissing += lost
+      if (lost > 0) this.#losses.missingFiles++
+    }
+  }
+}
+
+/** Marks what the state does not list as alive. */
+function markDead(done: Uint8Array, { count, live }: SegmentState): void {
+  let from = 0
+  for (let index = 0; index < live.length; index += 2) {
+    done.fill(1, from, live[index])
+    from = (live[index + 1] ?? 0) + 1
+  }
+  done.fill(1, Math.min(from, count), count)
+}
+
+function markRanges(done: Uint8Array, ranges: readonly number[]): void {
+  for (let index = 0; index < ranges.length; index += 2)
+    done.fill(1, ranges[index], (ranges[index + 1] ?? -1) + 1)
+}

@@ -1,0 +1,89 @@
+/**
+ * Reads a segment from its beginning to its end, record by record, each with its checksum checked. Where no record is, it looks
+ * for the next header that vouches for itself, and says which bytes it left out.
+ *
+ * Memory: one window, or one record if that is larger.
+ */
+
+import type { OpenFile } from './files.ts'
+import { checksumOf, DATA, decodeHeader, HEADER_BYTES, MAGIC_BYTES, type RecordHeader } from './record.ts'
+
+const WINDOW_BYTES = 1024 * 1024
+
+export type Finding =
+  /** `payload` is valid until the next step. */
+  | {
+      readonly kind: 'record'
+      readonly header: RecordHeader
+      readonly offset: number
+      readonly payload: Buffer
+    }
+  /** Bytes that are no record; `tail` when nothing follows. */
+  | { readonly kind: 'damage'; readonly offset: number; readonly bytes: number; readonly tail: boolean }
+  /** The header of a batch is whole, its payload is not. It lies in the damage that follows. */
+  | { readonly kind: 'lost'; readonly header: RecordHeader; readonly torn: boolean }
+
+export async function* scan(
+  file: OpenFile,
+  seed: number,
+  start: number,
+): AsyncGenerator<Finding, void, void> {
+  const size = await file.size()
+  const window = new Window(file)
+  let offset = start
+  let damageFrom = -1
+  while (offset < size) {
+    const bytes = await window.at(offset, HEADER_BYTES)
+    const header = decodeHeader(bytes, 0, seed)
+    const whole = header && offset + HEADER_BYTES + header.length <= size
+    if (header && whole) {
+      const payload = await window.at(offset + HEADER_BYTES, header.length)
+      if (payload.length === header.length && checksumOf([payload]) === header.checksum) {
+        if (damageFrom >= 0)
+          yield { kind: 'damage', offset: damageFrom, bytes: offset - damageFrom, tail: false }
+        damageFrom = -1
+        yield { kind: 'record', header, offset, payload }
+        offset += HEADER_BYTES + header.length
+        continue
+      }
+    }
+    if (damageFrom < 0) damageFrom = offset
+    if (header?.type === DATA) yield { kind: 'lost', header, torn: !whole }
+    offset = await nextHeader(window, offset + (header ? HEADER_BYTES : 1), size, seed)
+  }
+  if (damageFrom >= 0) yield { kind: 'damage', offset: damageFrom, bytes: size - damageFrom, tail: true }
+}
+
+async function nextHeader(window: Window, from: number, size: number, seed: number): Promise<number> {
+  let offset = from
+  while (size - offset >= HEADER_BYTES) {
+    const bytes = await window.at(offset, Math.min(size - offset, WINDOW_BYTES))
+    if (bytes.length < HEADER_BYTES) return size
+    for (let at = bytes.indexOf(MAGIC_BYTES); at >= 0; at = bytes.indexOf(MAGIC_BYTES, at + 1)) {
+      if (bytes.length - at < HEADER_BYTES) break
+      if (decodeHeader(bytes, at, seed)) return offset + at
+    }
+    offset += bytes.length - HEADER_BYTES + 1
+  }
+  return size
+}
+
+/** A view of the file that moves forward. */
+class Window {
+  readonly #file: OpenFile
+  #bytes: Buffer = Buffer.alloc(0)
+  #offset = 0
+
+  constructor(file: OpenFile) {
+    this.#file = file
+  }
+
+  /** Shorter than `length` only at the end of the file. */
+  async at(offset: number, length: number): Promise<Buffer> {
+    const from = offset - this.#offset
+    if (from >= 0 && from + length <= this.#bytes.length) return this.#bytes.subarray(from, from + length)
+    this.#bytes = await this.#file.read(Math.max(length, WINDOW_BYTES), offset)
+    this.#offset = offset
+    return this.#bytes.subarray(0, length)
+  }
+}

@@ -1,0 +1,314 @@
+/**
+ * Writes a log's files: one group at a time, everything that waits in it. A file that is full is followed by a new one, whose header
+ * says what lives in all the others; files in which nothing lives are removed.
+ *
+ * When a write or a sync fails, its group is refused retryably and the file is cut back to what is known to be right; if that fails
+ * too, or the disk could not sync, the file ends there and the next write begins a new one. So it recovers with the disk.
+ */
+import { join } from 'node:path'
+import { RefusedError, toError } from '../errors.ts'
+import type { Files, OpenFile } from './files.ts'
+import { Changes, type EncodedGroup, encodeGroup, fileBytesOf, type Waiting } from './group.ts'
+import { NOTE, toRanges } from './record.ts'
+import { encodeSegmentHeader, type Place, Segment, segmentName } from './segment.ts'
+
+const MAX_GROUP_BYTES = 8 * 1024 * 1024
+const MAX_GROUP_BUFFERS = 1000
+/** Releases wait this long for a group to go with. */
+const RELEASE_DELAY_MS = 10
+const RETRY_MS = 1000
+
+export interface WriterOptions {
+  readonly files: Files
+  readonly folder: string
+  readonly log: string
+  readonly shard: number
+  readonly incarnation: string
+  readonly fsync: boolean
+  readonly segmentBytes: number
+  /** It has notes: files are removed in the order of their age. */
+  readonly notes: boolean
+  readonly supersedes: readonly string[]
+  readonly onWritten: (bytes: number) => void
+  readonly onFailed: (error: Error) => void
+  /** A file came to be (its header's bytes) or grew. */
+  readonly onGrown: (segment: Segment, bytes: number) => void
+  readonly onRemoved: (segment: Segment) => void
+  readonly onRotated: () => void
+}
+
+export class Writer {
+  /** All files of the log, oldest first; the active one is the last. */
+  readonly segments: Segment[]
+  readonly #options: WriterOptions
+  readonly #waiting: Waiting[] = []
+  readonly #changes = new Changes()
+  readonly #idle: (() => void)[] = []
+  #active: Segment | undefined
+  #file: OpenFile | undefined
+  #headerEnd = 0
+  #number = 0
+  #lastOrder: number
+  #running = false
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(options: WriterOptions, segments: readonly Segment[], lastOrder: number) {
+    this.#options = options
+    this.segments = [...segments]
+    this.#lastOrder = lastOrder
+  }
+
+  get active(): Segment | undefined {
+    return this.#active
+  }
+
+  /** Ascending over all files and runs, whatever the clock does. */
+  nextOrder(): number {
+    this.#lastOrder = Math.max(this.#lastOrder + 1, Date.now() * 1000)
+    return this.#lastOrder
+  }
+
+  push(waiting: Waiting): void {
+    this.#waiting.push(waiting)
+    this.#start()
+  }
+
+  release(place: Place): void {
+    const { segment, sequence } = place
+    segment.remove(place)
+    this.#changes.release(segment, sequence)
+    if (segment.live.size === 0) this.#retire()
+    this.#later(RELEASE_DELAY_MS)
+  }
+
+  /** Begins a file now, so that its header holds the state. */
+  async begin(): Promise<void> {
+    await this.#rotate()
+  }
+
+  /** Resolves when nothing waits to be written. */
+  flush(): Promise<void> {
+    if (!this.#running && this.#waiting.length === 0 && this.#changes.empty) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#idle.push(resolve)
+      this.#start()
+    })
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#timer)
+    await this.#file?.close().catch(() => {})
+    this.#file = undefined
+    this.#active = undefined
+    for (const segment of this.segments) await segment.closeReader().catch(() => {})
+  }
+
+  /** Removes every file: nothing lives in any. The newest goes last, for it knows what is released. */
+  async removeAll(): Promise<void> {
+    await this.close()
+    for (const segment of [...this.segments]) await this.#remove(segment)
+  }
+
+  #later(delayMs: number): void {
+    if (this.#running || this.#timer) return
+    this.#timer = setTimeout(() => this.#start(), delayMs)
+    this.#timer.unref()
+  }
+
+  #start(): void {
+    if (this.#running) return
+    this.#running = true
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    setImmediate(() => void this.#run())
+  }
+
+  async #run(): Promise<void> {
+    let failed = false
+    while (!failed && (this.#waiting.length > 0 || !this.#changes.empty)) {
+      const group = this.#takeGroup()
+      failed = !(await this.#writeGroup(group, this.#changes.take()))
+    }
+    this.#running = false
+    for (const wake of this.#idle.splice(0)) wake()
+    if (this.#waiting.length > 0) this.#start()
+    else if (!this.#changes.empty) this.#later(failed ? RETRY_MS : RELEASE_DELAY_MS)
+  }
+
+  #takeGroup(): Waiting[] {
+    let bytes = 0
+    let buffers = 0
+    let count = 0
+    for (const waiting of this.#waiting) {
+      bytes += fileBytesOf(waiting)
+      buffers += 1 + waiting.chunks.length
+      if (count > 0 && (bytes > MAX_GROUP_BYTES || buffers > MAX_GROUP_BUFFERS)) break
+      count++
+    }
+    return this.#waiting.splice(0, count)
+  }
+
+  /** False when it failed; the changes are then back where they were. */
+  async #writeGroup(group: Waiting[], changes: Changes): Promise<boolean> {
+    let syncing = false
+    try {
+      let bytes = 0
+      for (const waiting of group) bytes += fileBytesOf(waiting)
+      const segment = await this.#activeFor(bytes)
+      const state = changes.empty ? undefined : changes.encode(toRanges)
+      const encoded = encodeGroup(group, state, segment, this.nextOrder())
+      await this.#file?.write(encoded.buffers, segment.end)
+      if (this.#options.fsync && (group.length > 0 || changes.removing.size > 0)) {
+        syncing = true
+        await this.#file?.sync()
+      }
+      this.#written(group, encoded, segment)
+      for (const dead of changes.removing) await this.#remove(dead)
+      return true
+    } catch (error) {
+      await this.#failed(group, changes, toError(error), syncing)
+      return false
+    }
+  }
+
+  #written(group: Waiting[], encoded: EncodedGroup, segment: Segment): void {
+    segment.end += encoded.byteLength
+    segment.count += encoded.count
+    this.#options.onGrown(segment, encoded.byteLength)
+    this.#options.onWritten(encoded.byteLength)
+    for (const [index, waiting] of group.entries()) {
+      const place = encoded.places[index]
+      if (waiting.type === NOTE) segment.hasNotes = true
+      if (place && waiting.moving) this.#move(waiting.moving, place)
+      else if (place) {
+        place.holder = waiting.holder
+        segment.add(place)
+      }
+      waiting.resolve(place)
+    }
+  }
+
+  /** The record lives on in its copy, if it was not released meanwhile. */
+  #move(moved: Place, copy: Place): void {
+    const { segment } = copy
+    if (moved.released) {
+      this.#changes.release(segment, copy.sequence)
+      return
+    }
+    const old = moved.segment
+    old.remove(moved)
+    this.#changes.release(old, moved.sequence)
+    moved.segment = segment
+    moved.sequence = copy.sequence
+    moved.offset = copy.offset
+    segment.add(moved)
+    if (old.live.size === 0) this.#retire()
+  }
+
+  async #failed(group: Waiting[], changes: Changes, error: Error, syncing: boolean): Promise<void> {
+    this.#changes.add(changes)
+    const { onFailed, onRemoved } = this.#options
+    onFailed(error)
+    const segment = this.#active
+    if (segment && (syncing || !(await this.#cutBack(segment)))) await this.#seal()
+    const refused = new RefusedError(`the storage cannot be written: ${error.message}`)
+    for (const waiting of group) waiting.reject(refused)
+    // A full disk is not helped by keeping dead files until it can be written down that they go.
+    if (!isFull(error)) return
+    for (const dead of this.#changes.removing) {
+      if (!(await this.#unlink(dead))) continue
+      this.#changes.forget(dead)
+      onRemoved(dead)
+    }
+  }
+
+  async #cutBack(segment: Segment): Promise<boolean> {
+    try {
+      await this.#file?.truncate(segment.end)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** Nothing more is written into the active file. */
+  async #seal(): Promise<void> {
+    const file = this.#file
+    this.#file = undefined
+    this.#active = undefined
+    await file?.close().catch(() => {})
+    this.#retire()
+  }
+
+  async #activeFor(bytes: number): Promise<Segment> {
+    const active = this.#active
+    if (!active || active.end + bytes > this.#options.segmentBytes) {
+      if (!active || active.end > this.#headerEnd) return await this.#rotate()
+    }
+    return active
+  }
+
+  async #rotate(): Promise<Segment> {
+    const { files, folder, log, shard, incarnation, fsync, supersedes } = this.#options
+    const number = ++this.#number
+    const path = join(folder, segmentName({ owner: shard, incarnation, number }))
+    const segment = new Segment(files, path, incarnation, number)
+    const file = await files.open(path, 'create')
+    try {
+      const states = this.segments.map((other) => other.state())
+      const header = encodeSegmentHeader({ log, incarnation, number, supersedes, segments: states })
+      await file.write([header], 0)
+      if (fsync) {
+        await file.sync()
+        await files.syncFolder(folder)
+      }
+      segment.end = header.length
+    } catch (error) {
+      await file.close().catch(() => {})
+      await files.remove(path).catch(() => {})
+      throw error
+    }
+    await this.#seal()
+    this.#active = segment
+    this.#file = file
+    this.#headerEnd = segment.end
+    this.segments.push(segment)
+    this.#options.onGrown(segment, segment.end)
+    this.#retire()
+    this.#options.onRotated()
+    return segment
+  }
+
+  /** Marks files in which nothing lives; they go once that is written. */
+  #retire(): void {
+    for (const segment of this.segments) {
+      const dead = segment !== this.#active && segment.live.size === 0
+      if (dead) this.#changes.remove(segment)
+      else if (this.#options.notes) break
+    }
+  }
+
+  async #remove(segment: Segment): Promise<void> {
+    if (!this.segments.includes(segment)) return
+    // One that cannot be removed is tried again when the next file begins.
+    if (!(await this.#unlink(segment))) return
+    this.#changes.forget(segment)
+    this.#options.onRemoved(segment)
+  }
+
+  async #unlink(segment: Segment): Promise<boolean> {
+    try {
+      await segment.closeReader()
+      await this.#options.files.remove(segment.path)
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) return false
+    }
+    const index = this.segments.indexOf(segment)
+    if (index >= 0) this.segments.splice(index, 1)
+    return true
+  }
+}
+
+export function isFull(error: Error): boolean {
+  return 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
+}
