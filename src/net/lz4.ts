@@ -1,34 +1,56 @@
 /**
  * Decodes the LZ4 frame format: magic, frame descriptor, blocks, end mark, optional checksums. Skippable frames are
- * skipped, frames may follow each other, dictionaries are refused. Output grows by what is decoded, never by what is claimed,
- * and stops at the limit.
+ * skipped, frames may follow each other, dictionaries are refused. What comes out is measured first, so that nothing is
+ * allocated for data over the limit.
  */
 import { InvalidError, TooLargeError } from '../errors.ts'
 
 const MAGIC = 0x184d2204
 const MAX_BLOCK_BYTES = [0, 0, 0, 0, 65536, 262144, 1048576, 4194304]
 
-/** Bytes that grow, up to a limit. */
+/** Where decoded bytes go. Without a buffer they are only counted, up to a limit. */
 class Output {
-  bytes = Buffer.allocUnsafeSlow(4096)
   length = 0
+  readonly bytes: Buffer | undefined
   readonly #limitBytes: number
-  constructor(limitBytes: number) {
+  constructor(limitBytes: number, bytes?: Buffer) {
     this.#limitBytes = limitBytes
+    this.bytes = bytes
   }
-  reserve(count: number): void {
-    const needed = this.length + count
-    if (needed > this.#limitBytes)
+
+  literals(body: Uint8Array, at: number, count: number): void {
+    const start = this.#grow(count)
+    this.bytes?.set(body.subarray(at, at + count), start)
+  }
+
+  match(from: number, count: number): void {
+    let to = this.#grow(count)
+    const { bytes } = this
+    if (bytes === undefined) return
+    if (to - from >= count) bytes.copyWithin(to, from, from + count)
+    else for (const end = to + count; to < end; ) bytes[to++] = bytes[from++]!
+  }
+
+  #grow(count: number): number {
+    const start = this.length
+    this.length += count
+    if (this.length > this.#limitBytes)
       throw new TooLargeError(`lz4 data is over the limit of ${this.#limitBytes} bytes`)
-    if (needed <= this.bytes.length) return
-    const grown = Buffer.allocUnsafeSlow(Math.min(this.#limitBytes, Math.max(needed, this.bytes.length * 2)))
-    grown.set(this.bytes.subarray(0, this.length))
-    this.bytes = grown
+    return start
   }
 }
 
+/** Twice over the body: how much it makes is known before anything is allocated for it. */
 export function decodeLz4Frames(body: Uint8Array, limitBytes: number): Buffer {
-  const output = new Output(limitBytes)
+  const measured = new Output(limitBytes)
+  decodeFrames(body, measured)
+  const { length } = measured
+  const bytes = Buffer.allocUnsafeSlow(length)
+  decodeFrames(body, new Output(length, bytes))
+  return bytes
+}
+
+function decodeFrames(body: Uint8Array, output: Output): void {
   let at = 0
   do {
     if (at + 4 > body.length) throw broken()
@@ -40,7 +62,6 @@ export function decodeLz4Frames(body: Uint8Array, limitBytes: number): Buffer {
     } else throw broken()
   } while (at < body.length)
   if (at > body.length) throw broken()
-  return output.bytes.subarray(0, output.length)
 }
 
 function broken(): InvalidError {
@@ -70,19 +91,17 @@ function decodeFrame(body: Uint8Array, at: number, output: Output): number {
     const end = at + size
     if (size > maxBlockBytes || end > body.length) throw broken()
     const blockStart = output.length
-    if (word >>> 31) {
-      output.reserve(size)
-      output.bytes.set(body.subarray(at, end), output.length)
-      output.length += size
-    } else decodeBlock(body, at, end, output, independent ? blockStart : frameStart, maxBlockBytes)
+    if (word >>> 31) output.literals(body, at, size)
+    else decodeBlock(body, at, end, output, independent ? blockStart : frameStart, maxBlockBytes)
     if (flags & 16) {
       if (end + 4 > body.length || xxh32(body, at, end) !== readUint32(body, end)) throw broken()
       at = end + 4
     } else at = end
   }
   if (flags & 4) {
-    if (at + 4 > body.length || xxh32(output.bytes, frameStart, output.length) !== readUint32(body, at))
-      throw broken()
+    if (at + 4 > body.length) throw broken()
+    const { bytes, length } = output
+    if (bytes !== undefined && xxh32(bytes, frameStart, length) !== readUint32(body, at)) throw broken()
     at += 4
   }
   return at
@@ -110,9 +129,7 @@ function decodeBlock(
       } while (byte === 255)
     }
     if (at + literals > end || output.length + literals > last) throw broken()
-    output.reserve(literals)
-    output.bytes.set(body.subarray(at, at + literals), output.length)
-    output.length += literals
+    output.literals(body, at, literals)
     at += literals
     if (at === end) return
     if (at + 2 > end) throw broken()
@@ -127,14 +144,9 @@ function decodeBlock(
         length += byte
       } while (byte === 255)
     }
-    let from = output.length - offset
+    const from = output.length - offset
     if (offset === 0 || from < oldest || output.length + length > last) throw broken()
-    output.reserve(length)
-    const bytes = output.bytes
-    let to = output.length
-    output.length += length
-    if (offset >= length) bytes.copyWithin(to, from, from + length)
-    else while (to < output.length) bytes[to++] = bytes[from++]!
+    output.match(from, length)
   }
   throw broken()
 }
