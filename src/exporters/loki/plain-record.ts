@@ -45,6 +45,11 @@ export class SpecialKeys {
   }
 }
 
+interface Range {
+  start: number
+  end: number
+}
+
 export class PlainRecord {
   /** The line of the last record that was read. */
   readonly line = new JsonBuffer()
@@ -52,6 +57,13 @@ export class PlainRecord {
   seconds = 0
   nanos = 0
   readonly #fields = new FieldCursor()
+  readonly #text: Range = { start: 0, end: -1 }
+  readonly #trace: Range = { start: 0, end: -1 }
+  readonly #span: Range = { start: 0, end: -1 }
+  readonly #body: Range = { start: 0, end: -1 }
+  #timeAt = -1
+  #observedAt = -1
+  #flags = 0
   #bytes: Uint8Array = new Uint8Array(0)
   #count = 0
   // The attributes, by number, and their numbers in the order of their keys.
@@ -72,85 +84,82 @@ export class PlainRecord {
     tail: Uint8Array,
     nowMs: number,
   ): boolean {
-    const fields = this.#fields.reset(bytes, start, end)
-    const { line } = this
     this.#bytes = bytes
-    this.#count = 0
-    this.severityNumber = 0
-    let timeAt = -1
-    let observedAt = -1
-    let flags = 0
-    let textStart = 0
-    let textEnd = 0
-    let traceStart = 0
-    let traceEnd = 0
-    let spanStart = 0
-    let spanEnd = 0
-    let bodyStart = 0
-    let bodyEnd = 0
-    while (fields.next()) {
-      const isBytes = fields.wireType === LEN
-      switch (fields.number) {
-        case LOG_RECORD.timeUnixNano:
-          if (fields.wireType === FIXED64) timeAt = fields.start
-          break
-        case LOG_RECORD.observedTimeUnixNano:
-          if (fields.wireType === FIXED64) observedAt = fields.start
-          break
-        case LOG_RECORD.severityNumber:
-          this.severityNumber = fields.uint()
-          break
-        case LOG_RECORD.flags:
-          flags = fields.fixed32()
-          break
-        case LOG_RECORD.severityText:
-          textStart = fields.start
-          textEnd = isBytes ? fields.end : textStart
-          break
-        case LOG_RECORD.traceId:
-          traceStart = fields.start
-          traceEnd = isBytes ? fields.end : traceStart
-          break
-        case LOG_RECORD.spanId:
-          spanStart = fields.start
-          spanEnd = isBytes ? fields.end : spanStart
-          break
-        case LOG_RECORD.body:
-          if (!isBytes) break
-          bodyStart = fields.start
-          bodyEnd = fields.end
-          break
-        case LOG_RECORD.attributes:
-          if (isBytes && !this.#attribute(fields.start, fields.end, special)) return false
-          break
-      }
-    }
+    if (!this.#find(start, end, special)) return false
+    const { line } = this
     line.clear()
     line.byte(OPEN)
-    if (bodyEnd > bodyStart) {
+    if (this.#body.end > this.#body.start) {
       line.raw(BODY)
-      if (!this.#value(bodyStart, bodyEnd)) return false
+      if (!this.#value(this.#body.start, this.#body.end)) return false
       line.byte(COMMA)
     }
-    this.#id(TRACE, traceStart, traceEnd)
-    this.#id(SPAN, spanStart, spanEnd)
-    if (textEnd > textStart) {
+    this.#id(TRACE, this.#trace)
+    this.#id(SPAN, this.#span)
+    if (this.#text.end > this.#text.start) {
       line.raw(SEVERITY)
-      line.htmlSafeString(bytes, textStart, textEnd)
+      line.htmlSafeString(bytes, this.#text.start, this.#text.end)
       line.byte(COMMA)
     }
-    if (flags !== 0) {
+    if (this.#flags !== 0) {
       line.raw(FLAGS)
-      line.integer(flags)
+      line.integer(this.#flags)
       line.byte(COMMA)
     }
     if (this.#count > 0 && !this.#attributes()) return false
     if (tail.length === 1 && line.length > 1) line.truncate(line.length - 1)
     line.raw(tail)
-    readTime(bytes, timeAt, observedAt, nowMs)
+    readTime(bytes, this.#timeAt, this.#observedAt, nowMs)
     this.seconds = parts.seconds
     this.nanos = parts.nanos
     return true
+  }
+
+  /** Finds the fields of the record; false when an attribute is not a plain one. */
+  #find(start: number, end: number, special: SpecialKeys): boolean {
+    const fields = this.#fields.reset(this.#bytes, start, end)
+    this.#count = this.severityNumber = this.#flags = 0
+    this.#timeAt = this.#observedAt = -1
+    this.#text.end = this.#trace.end = this.#span.end = this.#body.end = -1
+    while (fields.next()) {
+      switch (fields.number) {
+        case LOG_RECORD.timeUnixNano:
+          if (fields.wireType === FIXED64) this.#timeAt = fields.start
+          break
+        case LOG_RECORD.observedTimeUnixNano:
+          if (fields.wireType === FIXED64) this.#observedAt = fields.start
+          break
+        case LOG_RECORD.severityNumber:
+          this.severityNumber = fields.uint()
+          break
+        case LOG_RECORD.flags:
+          this.#flags = fields.fixed32()
+          break
+        case LOG_RECORD.severityText:
+          this.#take(this.#text)
+          break
+        case LOG_RECORD.traceId:
+          this.#take(this.#trace)
+          break
+        case LOG_RECORD.spanId:
+          this.#take(this.#span)
+          break
+        case LOG_RECORD.body:
+          if (fields.wireType === LEN) this.#take(this.#body)
+          break
+        case LOG_RECORD.attributes:
+          if (fields.wireType === LEN && !this.#attribute(fields.start, fields.end, special)) return false
+          break
+      }
+    }
+    return true
+  }
+
+  /** Keeps the range of the field at hand, of a later one of the same number again; none if it is no LEN field. */
+  #take(range: Range): void {
+    const fields = this.#fields
+    range.start = fields.start
+    range.end = fields.wireType === LEN ? fields.end : -1
   }
 
   /** Takes a KeyValue of the common layout: short key first, then the value. */
@@ -249,13 +258,13 @@ export class PlainRecord {
     }
   }
 
-  #id(name: Uint8Array, start: number, end: number): void {
+  #id(name: Uint8Array, range: Range): void {
     const bytes = this.#bytes
     let any = 0
-    for (let at = start; at < end; at++) any |= bytes[at]!
+    for (let at = range.start; at < range.end; at++) any |= bytes[at]!
     if (any === 0) return
     this.line.raw(name)
-    this.line.hex(bytes, start, end)
+    this.line.hex(bytes, range.start, range.end)
     this.line.byte(COMMA)
   }
 }

@@ -5,22 +5,28 @@ import { FieldCursor, WireWriter } from '../../otlp/wire.ts'
 import type { Stream } from './entries.ts'
 import type { Push } from './streams.ts'
 
-/** Bytes of a stream beside its name and entries, and of the lengths around them, at most. */
-const STREAM_OVERHEAD = 24
+/** What is compressed is not kept, so it is put together in one buffer for all; a large one is given back. */
+let shared = new WireWriter(64 * 1024)
+const KEEP_BYTES = 16 * 1024 * 1024
 
 export function protobufBody(push: Push): Uint8Array {
-  return encodeSnappyBlock(encodePush(push))
+  writePush(shared, push)
+  const block = encodeSnappyBlock(shared.view())
+  shared.truncate(0)
+  if (shared.capacity > KEEP_BYTES) shared = new WireWriter(64 * 1024)
+  return block
+}
+
+export function encodePush(push: Push): Uint8Array {
+  const writer = new WireWriter(64 * 1024)
+  writePush(writer, push)
+  return writer.finish()
 }
 
 // message PushRequest { repeated Stream streams = 1; }
-export function encodePush(push: Push): Uint8Array {
-  let size = 0
-  for (const stream of push.streams.values())
-    size += stream.name.length * 3 + entriesLength(stream) + STREAM_OVERHEAD
-  const writer = new WireWriter(size)
+function writePush(writer: WireWriter, push: Push): void {
   const { bytes } = push.entries
   for (const stream of push.streams.values()) writeStream(writer, stream, bytes)
-  return writer.finish()
 }
 
 function entriesLength(stream: Stream): number {
