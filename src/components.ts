@@ -36,6 +36,11 @@ export const registry = registryOf({
   extensions: [
     entry('file_storage', () => import('./extensions/file-storage/index.ts')),
     entry('health_check', () => import('./extensions/health-check.ts')),
+    entry('basicauth', () => import('./extensions/basicauth/index.ts')),
+    entry('bearertokenauth', () => import('./extensions/bearertokenauth.ts')),
+    entry('oidc', () => import('./extensions/oidc/index.ts')),
+    entry('oauth2client', () => import('./extensions/oauth2client/index.ts')),
+    entry('headers_setter', () => import('./extensions/headers-setter.ts')),
   ],
   refused: refusedComponents,
 })

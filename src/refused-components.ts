@@ -67,11 +67,6 @@ export const refusedComponents: Registry['refused'] = {
   extension: {
     pprof: 'not built; run with node --cpu-prof',
     zpages: 'not built; see the own metrics and the log',
-    basicauth: 'not built yet; client certificates work',
-    bearertokenauth: 'not built yet; client certificates work',
-    oauth2client: 'not built yet; use headers of the exporter',
-    oidc: 'not built yet; client certificates work',
-    headers_setter: 'not built yet; use headers of the exporter',
     memory_limiter: 'not built; the memory_limiter processor refuses before a body is read',
     opamp: 'not built yet',
     jaegerremotesampling: 'not built yet',

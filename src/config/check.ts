@@ -5,9 +5,10 @@
  */
 import type { z } from 'zod'
 import type { AnyDefinition, ListenerClaim, Registry } from '../component/define.ts'
+import { checkAuthenticators } from './authenticators.ts'
 import { decode } from './decode.ts'
 import { parseId } from './ids.ts'
-import { type Claim, checkListeners } from './listeners.ts'
+import { type Claim, checkListeners, warnOfExposed } from './listeners.ts'
 import { hint } from './nearest.ts'
 import { type Entry, emptyMap, find, fromPlain, isNull, type Path } from './node.ts'
 import { checkPipelines } from './pipelines.ts'
@@ -73,7 +74,10 @@ export function checkTree(root: Entry, registry: Registry, report: Report): Serv
     pipelines = checkPipelines(parsed.pipelines, sections, service.whole, tell, warn)
     extensions = checkExtensions(parsed.extensions, sections, tell)
     checkMetrics(parsed, tell, warn)
-    checkListeners(claimsOf(sections, pipelines, extensions, parsed), tell)
+    const claims = claimsOf(sections, pipelines, extensions, parsed)
+    checkListeners(claims, tell)
+    warnOfExposed(claims, warn)
+    checkAuthenticators({ root, sections, pipelines, extensions, tell })
   }
   return {
     receivers: sections.receivers,

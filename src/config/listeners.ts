@@ -10,6 +10,7 @@ export interface Claim {
   readonly path: Path
   readonly endpoint: string
   readonly transport?: ListenerClaim['transport']
+  readonly tls?: boolean | undefined
 }
 
 /**
@@ -29,6 +30,24 @@ export function checkListeners(claims: readonly Claim[], error: (path: Path, mes
     if (rival) error(claim.path, `"${claim.endpoint}" is already taken by ${formatPath(rival.claim.path)}`)
     taken.set(spot.port, [...others, { claim, host: spot.host }])
   }
+}
+
+/**
+ * Warns of every listener that other machines can reach without TLS: whoever is on the way reads and changes what is sent,
+ * credentials included.
+ */
+export function warnOfExposed(claims: readonly Claim[], warn: (path: Path, message: string) => void): void {
+  for (const claim of claims) {
+    const spot = claim.tls ? undefined : spotOf(claim)
+    if (!spot || spot.host === 'unix' || isLoopback(spot.host)) continue
+    const what = `"${claim.endpoint}" can be reached from other machines, and without TLS`
+    const how = claim.tls === undefined ? 'put a proxy with TLS before it' : 'set tls'
+    warn(claim.path, `${what}: ${how}, or listen on localhost if nobody else is to come`)
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
 }
 
 function spotOf({ endpoint, transport }: Claim): { host: string; port: string } | undefined {

@@ -4,6 +4,7 @@
  * HttpClient or GrpcClient.
  */
 import { z } from 'zod'
+import type { AuthenticatorMeta } from '../config/authenticators.ts'
 import { duration, harmless, refused, Secret } from '../config/fields.ts'
 import { clientTlsFields } from './tls.ts'
 
@@ -42,13 +43,21 @@ const waiting = (ms: number) => ms >= 0
 const nonNegative = () => duration().refine(waiting, { error: 'must not be negative' })
 const count = () => z.int().min(0)
 
+function authField(meta: AuthenticatorMeta) {
+  return z
+    .strictObject({
+      authenticator: z
+        .string()
+        .min(1)
+        .meta({ ...meta }),
+    })
+    .nullish()
+    .describe('Id of an extension that gives the credentials.')
+}
+
 const sharedFields = {
   headers: headersField(),
   tls: clientTlsFields.nullish().transform((given) => given ?? clientTlsFields.parse({})),
-  auth: z
-    .strictObject({ authenticator: z.string().min(1) })
-    .nullish()
-    .describe('Id of an extension that gives the credentials.'),
   read_buffer_size: harmless('the runtime sizes its own buffers', count()),
   write_buffer_size: harmless('the runtime sizes its own buffers', count()),
   middlewares: refused('middlewares are extensions that do not exist here'),
@@ -71,6 +80,7 @@ export function httpClientFields(defaults: { readonly compression?: HttpCompress
   const http2 = 'requests are sent over HTTP/1.1'
   return {
     ...sharedFields,
+    auth: authField({ authenticator: 'client' }),
     proxy_url: z
       .union([z.literal(''), z.url({ protocol: /^https?$/, error: 'expected http://host:port' })])
       .default(''),
@@ -126,6 +136,7 @@ const GRPC_COMPRESSIONS = ['', 'none', 'gzip', 'snappy', 'zstd'] as const
 export function grpcClientFields(defaults: { readonly compression?: '' | 'gzip' } = {}) {
   return {
     ...sharedFields,
+    auth: authField({ authenticator: 'client', grpc: true }),
     compression: z.enum(GRPC_COMPRESSIONS).default(defaults.compression ?? ''),
     keepalive: z
       .strictObject({
@@ -167,4 +178,9 @@ export function httpUrlField() {
     },
     { error: 'expected a URL such as http://host:4318' },
   )
+}
+
+/** A client without headers, compression and authenticator, for what extensions ask of servers. */
+export function plainHttpConfig(tls: HttpClientConfig['tls']): HttpClientConfig {
+  return { ...httpShape.parse({}), tls }
 }

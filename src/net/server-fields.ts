@@ -10,7 +10,10 @@ const transport = z.enum(['tcp', 'tcp4', 'tcp6', 'unix'], {
 const notNegative = () => duration().refine((ms) => ms >= 0, { error: 'must not be negative' })
 
 export const authFields = z.strictObject({
-  authenticator: z.string().min(1, { error: 'the id of an authenticator extension' }),
+  authenticator: z
+    .string()
+    .min(1, { error: 'the id of an authenticator extension' })
+    .meta({ authenticator: 'server' }),
 })
 
 export const corsFields = z.strictObject({

@@ -12,6 +12,7 @@ import type { Logger } from '../component/logger.ts'
 import { counter, gauge } from '../component/telemetry.ts'
 import { checkConfig } from '../config/check.ts'
 import type { ServiceConfig } from '../config/types.ts'
+import { toError } from '../errors.ts'
 import { shrinkHeap } from '../workers/garbage.ts'
 import { Link } from '../workers/link.ts'
 import { type Port, Rpc } from '../workers/rpc.ts'
@@ -198,7 +199,9 @@ export class ShardService {
         service: { notReadyReason: () => undefined, startedAtMs: 0, statuses: () => new Map() },
       })
       started.set(id, extension)
-      await extension.start?.()
+      await extension.start?.().catch((cause: unknown) => {
+        throw new Error(`extensions/${id}: ${toError(cause).message}`, { cause })
+      })
     }
   }
 

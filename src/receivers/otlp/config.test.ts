@@ -39,7 +39,7 @@ test('only what is named is enabled, and listens', () => {
   const config = parse({ protocols: { http: { endpoint: '0.0.0.0:80' } } })
   expect(config.protocols.grpc).toBeUndefined()
   expect(otlp.listeners?.(config)).toEqual([
-    { path: ['protocols', 'http', 'endpoint'], endpoint: '0.0.0.0:80', transport: 'tcp' },
+    { path: ['protocols', 'http', 'endpoint'], endpoint: '0.0.0.0:80', transport: 'tcp', tls: false },
   ])
 })
 

@@ -30,12 +30,14 @@ export default defineReceiver({
         path: ['protocols', 'grpc', 'endpoint'],
         endpoint: grpc.endpoint,
         transport: grpc.transport,
+        tls: !!grpc.tls,
       })
     if (http)
       claims.push({
         path: ['protocols', 'http', 'endpoint'],
         endpoint: http.endpoint,
         transport: http.transport,
+        tls: !!http.tls,
       })
     return claims
   },
