@@ -5,8 +5,9 @@
  *       value: production
  *       action: upsert
  */
-import { RE2JS } from 're2js'
+import type { RE2JS } from 're2js'
 import { z } from 'zod'
+import { compileRe2 } from '../../config/re2.ts'
 
 const ACTIONS = ['insert', 'update', 'upsert', 'delete', 'hash', 'extract', 'convert'] as const
 export type ActionName = (typeof ACTIONS)[number]
@@ -91,7 +92,7 @@ function isSet(value: unknown): boolean {
 function patternProblem(pattern: string, needsGroups: boolean): string | undefined {
   if (pattern === '') return undefined
   try {
-    const compiled = RE2JS.compile(pattern)
+    const compiled = compileRe2(pattern)
     if (!needsGroups) return undefined
     if (compiled.groupCount() === 0) return 'the pattern has no named group'
     return groupNames(compiled) === undefined ? 'the pattern has a group without a name' : undefined

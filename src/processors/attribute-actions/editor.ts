@@ -5,7 +5,8 @@
  * Duplicate keys behave as in the Go collector's map: every action but a pattern means the first
  * attribute with its key. A pattern means all attributes whose keys match.
  */
-import { RE2JS } from 're2js'
+import type { RE2JS } from 're2js'
+import { compileRe2 } from '../../config/re2.ts'
 import { type JsValue, jsToAnyValue, ValueRef } from '../../otlp/any-value.ts'
 import { type AttributeList, type EncodedAttribute, encodeAttribute } from '../../otlp/attribute-list.ts'
 import type { RequestContext } from '../../otlp/batch.ts'
@@ -44,7 +45,7 @@ export class AttributeEditor {
 
   #compile(action: ActionConfig, name: ActionName): Step {
     const key = utf8.encode(action.key)
-    const pattern = action.pattern === '' ? undefined : RE2JS.compile(action.pattern)
+    const pattern = action.pattern === '' ? undefined : compileRe2(action.pattern)
     switch (name) {
       case 'delete':
         return compileDelete(action.key === '' ? undefined : key, pattern)

@@ -1,6 +1,6 @@
 /** Configuration of `attributes`: the actions, and which items they are for. */
-import { RE2JS } from 're2js'
 import { z } from 'zod'
+import { compileRe2 } from '../../config/re2.ts'
 import type { Signal } from '../../otlp/batch.ts'
 import { attributeAction } from '../attribute-actions/config.ts'
 
@@ -108,7 +108,7 @@ export function foreignProperties(match: MatchProperties, signal: Signal): reado
 
 function patternProblem(pattern: string): string | undefined {
   try {
-    RE2JS.compile(pattern)
+    compileRe2(pattern)
     return undefined
   } catch (error) {
     return `invalid pattern: ${error instanceof Error ? error.message : String(error)}`

@@ -3,7 +3,8 @@
  * unanchored, and decode the text, with its verdict kept in a bounded cache when the config asks for one.
  */
 import { LRUCache } from 'lru-cache'
-import { RE2JS } from 're2js'
+import type { RE2JS } from 're2js'
+import { compileRe2 } from '../../config/re2.ts'
 import { rangeEquals, readString } from '../../otlp/wire.ts'
 import type { MatchProperties } from './config.ts'
 
@@ -20,7 +21,7 @@ export class TextFilter {
   constructor(list: readonly string[], match: Pick<MatchProperties, 'match_type' | 'regexp'>) {
     const strict = match.match_type === 'strict'
     this.#texts = strict ? list.map((text) => utf8.encode(text)) : []
-    this.#patterns = strict ? [] : list.map((pattern) => RE2JS.compile(pattern))
+    this.#patterns = strict ? [] : list.map((pattern) => compileRe2(pattern))
     if (!strict && match.regexp.cacheenabled)
       this.#cache = new LRUCache({ max: match.regexp.cachemaxnumentries || CACHE_ENTRIES })
   }

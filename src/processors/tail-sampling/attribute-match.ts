@@ -6,7 +6,7 @@
  * consecutive spans and traces share it.
  */
 import { LRUCache } from 'lru-cache'
-import { RE2JS } from 're2js'
+import { compileRe2 } from '../../config/re2.ts'
 import { ANY_VALUE, KEY_VALUE, RESOURCE, RESOURCE_SPANS, SPAN } from '../../otlp/fields.ts'
 import { FieldCursor, LEN, rangeEquals, readString, readVarint, VARINT } from '../../otlp/wire.ts'
 import type { BasicPolicy } from './config.ts'
@@ -167,7 +167,7 @@ const DEFAULT_CACHE_SIZE = 128
  * again.
  */
 function regexMatcher(patterns: readonly string[], cacheSize: number): RangeMatcher {
-  const expressions = patterns.map((pattern) => RE2JS.compile(pattern))
+  const expressions = patterns.map((pattern) => compileRe2(pattern))
   const cache = new LRUCache<number, { readonly bytes: Uint8Array; readonly matched: boolean }>({
     max: cacheSize > 0 ? cacheSize : DEFAULT_CACHE_SIZE,
   })

@@ -2,9 +2,9 @@
  * Config of `tail_sampling`: the fields and defaults of the Go collector, checked as it checks them, and a
  * little more.
  */
-import { RE2JS } from 're2js'
 import { z } from 'zod'
 import { duration, harmless, refused } from '../../config/fields.ts'
+import { compileRe2 } from '../../config/re2.ts'
 import { toError } from '../../errors.ts'
 
 /** Decisions may lie this far ahead; the ring of seconds is as long as the wait. */
@@ -205,7 +205,7 @@ function checkBasic(policy: BasicPolicy, block: Path, issue: Issue): void {
   if (type === 'string_attribute' && policy.string_attribute.enabled_regex_matching) {
     for (const [index, pattern] of policy.string_attribute.values.entries()) {
       try {
-        RE2JS.compile(pattern)
+        compileRe2(pattern)
       } catch (error) {
         issue([...block, 'values', index], `bad regular expression: ${toError(error).message}`)
       }

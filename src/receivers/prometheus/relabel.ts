@@ -6,8 +6,9 @@
  * the text. It runs once per target or new series, never per sample of a known series.
  */
 import { createHash } from 'node:crypto'
-import { RE2JS } from 're2js'
+import type { RE2JS } from 're2js'
 import { z } from 'zod'
+import { compileRe2 } from '../../config/re2.ts'
 
 /** Labels by name. An empty value is no label: `setLabel` takes it away. */
 export type Labels = Map<string, string>
@@ -71,7 +72,7 @@ export function relabelField() {
 }
 
 function compileRegex(pattern: string): RE2JS {
-  return RE2JS.compile(pattern, RE2JS.DOTALL)
+  return compileRe2(pattern, { dotAll: true })
 }
 
 /** Changes the labels; false = this target or sample is dropped. */
