@@ -2,12 +2,14 @@
 import { createSecureContext } from 'node:tls'
 import * as grpc from '@grpc/grpc-js'
 import { toError } from '../errors.ts'
+import { GRPC } from './grpc.ts'
 import {
   GrpcCallError,
   type GrpcTransport,
   type GrpcTransportOptions,
   type OutgoingCall,
 } from './grpc-transport.ts'
+import { headerFields } from './http2/client-heads.ts'
 import { isLoopback } from './proxy.ts'
 
 const FIRST_RECONNECT_MS = 1000
@@ -46,9 +48,7 @@ class GrpcJsTransport implements GrpcTransport {
   }
 
   async call({ path, message, headers, timeoutMs, attempt }: OutgoingCall): Promise<Uint8Array> {
-    const metadata = new grpc.Metadata({ waitForReady: this.#waitForReady })
-    for (const [name, value] of Object.entries(headers))
-      metadata.add(name, name.endsWith('-bin') ? Buffer.from(value) : value)
+    const metadata = toMetadata(headers, this.#waitForReady)
     const options = timeoutMs > 0 ? { deadline: Date.now() + timeoutMs } : {}
     const bytes = message.length === 1 ? message[0]! : Buffer.concat(message)
     return await new Promise<Uint8Array>((resolve, reject) => {
@@ -87,6 +87,17 @@ function channelOptions(options: GrpcTransportOptions): grpc.ChannelOptions {
         }
       : {}),
   }
+}
+
+function toMetadata(headers: OutgoingCall['headers'], waitForReady: boolean): grpc.Metadata {
+  const metadata = new grpc.Metadata({ waitForReady })
+  try {
+    for (const [name, value] of headerFields(headers))
+      metadata.add(name, name.endsWith('-bin') ? Buffer.from(value, 'base64') : value)
+  } catch (error) {
+    throw new GrpcCallError(GRPC.INTERNAL, toError(error).message)
+  }
+  return metadata
 }
 
 function toBuffer(message: Uint8Array): Buffer {
