@@ -156,14 +156,17 @@ export class RawClient {
   /** Resolves with what `find` gives, as soon as it gives something; rejects when the connection closes before. */
   async until<T>(find: (frames: readonly SeenFrame[]) => T | undefined, ms = 10_000): Promise<T> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => done(new Error(`not seen: ${JSON.stringify(this.frames)}`)), ms)
+      const timer = setTimeout(
+        () => done(new Error(`not seen: ${JSON.stringify(this.frames.slice(-9))}`)),
+        ms,
+      )
       const done = (error?: Error): void => {
         const found = find(this.frames)
         if (found === undefined && error === undefined && !this.closed) return
         this.#wake.delete(done as () => void)
         clearTimeout(timer)
         if (found !== undefined) resolve(found)
-        else reject(error ?? new Error(`closed: ${JSON.stringify(this.frames)}`))
+        else reject(error ?? new Error(`closed: ${JSON.stringify(this.frames.slice(-9))}`))
       }
       this.#wake.add(done as () => void)
       done()

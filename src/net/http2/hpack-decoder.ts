@@ -13,6 +13,8 @@ const NAME = /^:?[a-z0-9!#$%&'*+.^_`|~-]+$/
 const BAD_VALUE = /[\0\r\n]|^[ \t]|[ \t]$/
 /** An index or a length of more than this is no honest one. */
 const MAX_INTEGER = 2 ** 28
+/** A list of this many times its limit is made to be one. */
+const BOMB = 16
 
 export class HpackDecoder {
   readonly #table: DynamicTable
@@ -38,7 +40,7 @@ export class HpackDecoder {
 
   /**
    * Appends the fields between `start` and `end` to `fields`. Gives the size of the list as RFC 9113 section 6.5.2 counts
-   * it; past `limitBytes` of it fields are read but no longer kept.
+   * it; past `limitBytes` of it fields are read but no longer kept, and past BOMB times that the connection ends.
    */
   decode(bytes: Uint8Array, start: number, end: number, limitBytes: number, fields: Field[]): number {
     this.#bytes = bytes
@@ -69,6 +71,8 @@ export class HpackDecoder {
       mayResize = false
       size += field.name.length + field.value.length + ENTRY_BYTES
       if (size <= limitBytes) fields.push(field)
+      else if (size > BOMB * limitBytes)
+        throw new ConnectionError(ERROR.ENHANCE_YOUR_CALM, 'header list is a bomb', 'flood_headers')
     }
     this.#bytes = EMPTY
     return size

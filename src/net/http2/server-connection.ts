@@ -146,6 +146,7 @@ export class ServerConnection extends Connection implements Living {
     if (streamId <= this.lastStreamId) return void this.#trailers(streamId, endStream, bytes, start, end)
     this.lastStreamId = streamId
     const head = this.#head(bytes, start, end)
+    if (head.rejection?.reason === 'header_list') this.guard.take(FLOOD.RESET, this.nowMs)
     if (selfDependent)
       throw new StreamError(streamId, ERROR.PROTOCOL_ERROR, 'a stream that depends on itself')
     if (head.malformed !== undefined) throw new StreamError(streamId, ERROR.PROTOCOL_ERROR, head.malformed)

@@ -40,7 +40,8 @@ export class PeerSettings {
   apply(bytes: Uint8Array, start: number, end: number): void {
     const length = end - start
     if (length % 6 !== 0) throw frameSizeError('SETTINGS of a length that is no multiple of 6')
-    if (length > 6 * MAX_SETTINGS) throw new ConnectionError(ERROR.ENHANCE_YOUR_CALM, 'too many settings')
+    if (length > 6 * MAX_SETTINGS)
+      throw new ConnectionError(ERROR.ENHANCE_YOUR_CALM, 'too many settings', 'flood_settings')
     for (let at = start; at < end; at += 6)
       this.#set((bytes[at]! << 8) | bytes[at + 1]!, readUint32(bytes, at + 2))
   }
