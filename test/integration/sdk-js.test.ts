@@ -4,23 +4,28 @@
  */
 import { expect, test } from 'vitest'
 import { SIGNALS } from '../../src/otlp/batch.ts'
+import { createAuthority, createCertificate } from '../support/certificates.ts'
 import { type Implementation, startClientRig } from './support/client-rig.ts'
 import { fieldsUsed } from './support/compare.ts'
 import { COVERED } from './support/covered.ts'
 import { runClient, type Transport } from './support/js-client.ts'
 
-const SERVERS: readonly (readonly [Transport, Implementation?])[] = [
+const SERVERS: readonly (readonly [Transport, (Implementation | undefined)?, 'TLS'?])[] = [
   ['grpc', 'http2'],
+  ['grpc', 'http2', 'TLS'],
+  ['http/protobuf', undefined, 'TLS'],
   ['grpc', 'grpc-js'],
   ['http/protobuf'],
   ['http/json'],
 ]
 
-for (const [transport, implementation] of SERVERS) {
+for (const [transport, implementation, secure] of SERVERS) {
   for (const gzip of [false, true]) {
-    const way = `${transport}${implementation ? ` to ${implementation}` : ''}${gzip ? ' with gzip' : ''}`
+    const way = `${transport}${implementation ? ` to ${implementation}` : ''}${gzip ? ' with gzip' : ''}${secure ? ' over TLS' : ''}`
     test(`${way}: all that the SDK sends arrives as it was sent`, async () => {
-      await using rig = await startClientRig(implementation)
+      const authority = createAuthority()
+      const certificate = secure && createCertificate(authority, 'localhost')
+      await using rig = await startClientRig(implementation, certificate)
       const endpoints =
         transport === 'grpc'
           ? { endpoint: rig.grpcEndpoint, mirror: rig.mirror.grpcEndpoint }
@@ -37,6 +42,7 @@ for (const [transport, implementation] of SERVERS) {
             gzip,
             delta: index % 2 === 1,
             ...endpoints,
+            ...(secure && { authority: authority.cert }),
             resource,
             ...(index === 0 && { schemaUrl: 'https://example.test/resource' }),
             rounds: 25,

@@ -4,12 +4,13 @@
  * SDK.
  */
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { SIGNALS } from '../../src/otlp/batch.ts'
+import { createAuthority, createCertificate } from '../support/certificates.ts'
 import { startClientRig } from './support/client-rig.ts'
 import { fieldsUsed } from './support/compare.ts'
 import { COVERED } from './support/covered.ts'
@@ -26,6 +27,8 @@ const RESOURCES = [
 
 const CASES = [
   ['grpc', 'none', 'http2'],
+  ['grpc', 'gzip', 'http2', 'TLS'],
+  ['http/protobuf', 'gzip', 'node:http', 'TLS'],
   ['grpc', 'gzip', 'http2'],
   ['grpc', 'none', 'grpc-js'],
   ['grpc', 'gzip', 'grpc-js'],
@@ -40,9 +43,15 @@ if (!existsSync(PYTHON))
   console.log(`skipped: ${PYTHON} is not there; run test/integration/python/install.sh`)
 
 test.skipIf(!existsSync(PYTHON)).for(CASES)(
-  '%s, compression %s, served by %s: all that the SDK sends arrives as it was sent',
-  async ([transport, compression, server]) => {
-    await using rig = await startClientRig(server === 'node:http' ? undefined : server)
+  '%s, compression %s, served by %s %s: all that the SDK sends arrives as it was sent',
+  async ([transport, compression, server, secure]) => {
+    const authority = createAuthority()
+    const certificate = secure === undefined ? undefined : createCertificate(authority, 'localhost')
+    const folder = mkdtempSync(join(tmpdir(), 'weir-python-'))
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+    const trusted = join(folder, 'ca.pem')
+    writeFileSync(trusted, authority.cert)
+    await using rig = await startClientRig(server === 'node:http' ? undefined : server, certificate)
     const endpoints =
       transport === 'grpc'
         ? { endpoint: rig.grpcEndpoint, mirror: rig.mirror.grpcEndpoint }
@@ -50,7 +59,17 @@ test.skipIf(!existsSync(PYTHON)).for(CASES)(
     const run = (resources: readonly object[]) =>
       promisify(execFile)(
         PYTHON,
-        [CLIENT, JSON.stringify({ transport, compression, ...endpoints, resources, rounds: ROUNDS })],
+        [
+          CLIENT,
+          JSON.stringify({
+            transport,
+            compression,
+            ...endpoints,
+            resources,
+            rounds: ROUNDS,
+            ...(secure && { certificate: trusted }),
+          }),
+        ],
         { timeout: 120_000 },
       )
     await Promise.all([run(RESOURCES.slice(0, 2)), run(RESOURCES.slice(2))])
@@ -58,7 +77,11 @@ test.skipIf(!existsSync(PYTHON)).for(CASES)(
     const covered = [...COVERED, 'Exemplar.traceId', 'Exemplar.filteredAttributes']
     expect(covered.filter((field) => !used.has(field))).toEqual([])
     const counts = await rig.finish()
-    console.log(`Python SDK, ${transport} to ${server}, ${compression}:`, counts, `${used.size} fields`)
+    console.log(
+      `Python SDK, ${transport} to ${server}, ${compression} ${secure ?? ''}:`,
+      counts,
+      `${used.size} fields`,
+    )
     expect(counts.traces).toBe(RESOURCES.length * ROUNDS * 2 * 4)
     expect(counts.logs).toBe(RESOURCES.length * ROUNDS * 2 * 11)
     expect(counts.metrics).toBeGreaterThan(RESOURCES.length * ROUNDS * 2 * 15)

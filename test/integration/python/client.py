@@ -129,15 +129,22 @@ class DoubledMetrics(MetricExporter):
 
 def makers(settings):
     """One function per signal, from an endpoint to an exporter."""
-    transport, encoding = settings["transport"], settings["compression"]
+    transport, encoding, ca = settings["transport"], settings["compression"], settings.get("certificate")
     if transport == "grpc":
         import grpc
 
         compression = {"none": grpc.Compression.NoCompression, "gzip": grpc.Compression.Gzip}[encoding]
         kinds = [grpc_traces.OTLPSpanExporter, grpc_metrics.OTLPMetricExporter, grpc_logs.OTLPLogExporter]
-        return [
-            lambda endpoint, kind=kind: kind(endpoint=endpoint, insecure=True, compression=compression) for kind in kinds
-        ]
+
+        def make(endpoint, kind):
+            # Only the collector speaks TLS, never the mirror.
+            if ca is None or endpoint != settings["endpoint"]:
+                return kind(endpoint=endpoint, insecure=True, compression=compression)
+            with open(ca, "rb") as file:
+                credentials = grpc.ssl_channel_credentials(root_certificates=file.read())
+            return kind(endpoint=endpoint, credentials=credentials, compression=compression)
+
+        return [lambda endpoint, kind=kind: make(endpoint, kind) for kind in kinds]
     if transport == "http/protobuf":
         compression = Compression(encoding)
         kinds = [http_traces.OTLPSpanExporter, http_metrics.OTLPMetricExporter, http_logs.OTLPLogExporter]
@@ -145,7 +152,9 @@ def makers(settings):
         compression = JsonCompression(encoding)
         kinds = [json_traces.OTLPSpanExporter, json_metrics.OTLPMetricExporter, json_logs.OTLPLogExporter]
     return [
-        lambda endpoint, kind=kind, path=path: kind(endpoint=f"{endpoint}/v1/{path}", compression=compression)
+        lambda endpoint, kind=kind, path=path: kind(
+            endpoint=f"{endpoint}/v1/{path}", compression=compression, **({"certificate_file": ca} if ca else {})
+        )
         for kind, path in zip(kinds, ["traces", "metrics", "logs"])
     ]
 

@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SIGNALS, type Signal } from '../../../src/otlp/batch.ts'
+import type { Certificate } from '../../support/certificates.ts'
 import type { Plain } from '../../support/otlp.ts'
 import { type RunningWeir, startWeir } from '../../support/weir.ts'
 import { Capture } from './capture.ts'
@@ -28,13 +29,21 @@ export interface ClientRig extends AsyncDisposable {
 /** The HTTP/2 layers of the otlp receiver: both must serve every client. */
 export type Implementation = 'http2' | 'grpc-js'
 
-export async function startClientRig(implementation: Implementation = 'http2'): Promise<ClientRig> {
+/** With a `certificate` both receivers speak TLS; the mirror and the ways out stay plain. */
+export async function startClientRig(
+  implementation: Implementation = 'http2',
+  certificate?: Certificate,
+): Promise<ClientRig> {
+  const tls = certificate && { cert_pem: certificate.cert, key_pem: certificate.key }
   const mirror = await new Capture().start()
   const outputs = { otlp_grpc: await new Capture().start(), otlp_http: await new Capture().start() }
   const weir = await startWeir({
     receivers: {
       otlp: {
-        protocols: { grpc: { endpoint: '127.0.0.1:0', implementation }, http: { endpoint: '127.0.0.1:0' } },
+        protocols: {
+          grpc: { endpoint: '127.0.0.1:0', implementation, ...(tls && { tls }) },
+          http: { endpoint: '127.0.0.1:0', ...(tls && { tls }) },
+        },
       },
     },
     processors: {
@@ -83,7 +92,7 @@ export async function startClientRig(implementation: Implementation = 'http2'): 
     weir,
     mirror,
     grpcEndpoint: weir.address('receivers/otlp/protocols/grpc'),
-    httpUrl: `http://${weir.address('receivers/otlp/protocols/http')}`,
+    httpUrl: `${tls ? 'https' : 'http'}://${weir.address('receivers/otlp/protocols/http')}`,
     sent,
     finish,
     async [Symbol.asyncDispose]() {

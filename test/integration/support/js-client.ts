@@ -3,6 +3,7 @@
  * over one transport. Each exporter is doubled, so that a mirror gets the very same export calls and shows
  * what was sent. Over 300 lines, since what is sent reads best in one place.
  */
+import { credentials } from '@grpc/grpc-js'
 import {
   type Attributes,
   createTraceState,
@@ -59,6 +60,8 @@ export interface ClientSettings {
   /** Where it goes: host:port for gRPC, the base URL for HTTP. */
   readonly endpoint: string
   readonly mirror: string
+  /** The authority of `endpoint`, which then speaks TLS; the mirror never does. */
+  readonly authority?: string
   readonly resource: Attributes
   readonly schemaUrl?: string
   /** How often everything is made. */
@@ -111,17 +114,21 @@ function doubled<Items, E extends Exporter<Items>>(main: E, mirror: E, failed: (
   })
 }
 
-function exportersOf({ transport, gzip, delta }: ClientSettings) {
+function exportersOf({ transport, gzip, delta, endpoint, authority }: ClientSettings) {
   // Each version of the base package has an enum of its own; the words are the same.
   const compression = (gzip ? 'gzip' : 'none') as never
   const temporalityPreference = delta
     ? AggregationTemporalityPreference.DELTA
     : AggregationTemporalityPreference.CUMULATIVE
-  const options = (base: string, path: string) => ({
-    url: transport === 'grpc' ? `http://${base}` : base + path,
-    compression,
-    temporalityPreference,
-  })
+  const options = (base: string, path: string) => {
+    const ca = base === endpoint && authority !== undefined ? Buffer.from(authority) : undefined
+    return {
+      url: transport === 'grpc' ? `${ca ? 'https' : 'http'}://${base}` : base + path,
+      compression,
+      temporalityPreference,
+      ...(ca && { credentials: credentials.createSsl(ca), httpAgentOptions: { ca } }),
+    }
+  }
   const [Traces, Metrics, Logs] = {
     grpc: [GrpcTraces, GrpcMetrics, GrpcLogs] as const,
     'http/protobuf': [ProtoTraces, ProtoMetrics, ProtoLogs] as const,
