@@ -78,15 +78,17 @@ function commandLine(): Command {
     .description('check a configuration; every problem is printed as FILE:LINE:COLUMN: PATH: MESSAGE')
     .addHelpText('after', '\nExample:\n  $ weir validate --config collector.yaml')
     .action((options: SourceOptions) => validate(sourcesOf(program, options)))
-  program
-    .command('components')
-    .description('list every component: kind, type, signals, stability')
+  withSources(program.command('components'))
+    .description(
+      'list every component: kind, type, signals, stability; with --config also those of its plugins',
+    )
     .option('--json', 'print JSON instead of YAML', false)
-    .action(({ json }: { json: boolean }) => components(json))
-  program
-    .command('schema')
-    .description('print the JSON Schema of a configuration, for editors')
-    .action(schema)
+    .action((options: SourceOptions & { json: boolean }) =>
+      components(sourcesOf(program, options), options.json),
+    )
+  withSources(program.command('schema'))
+    .description('print the JSON Schema of a configuration, for editors; with --config also for its plugins')
+    .action((options: SourceOptions) => schema(sourcesOf(program, options)))
   withSources(program.command('print-config'))
     .alias('print-initial-config')
     .description('print the merged and expanded configuration')
@@ -105,7 +107,9 @@ function commandLine(): Command {
     .command('featuregate [id]')
     .description('list the feature gates that are known, and what each of them is here')
     .action(featureGate)
-  program.command('fields', { hidden: true }).description('print docs/fields.md').action(fields)
+  withSources(program.command('fields', { hidden: true }))
+    .description('print docs/fields.md')
+    .action((options: SourceOptions) => fields(sourcesOf(program, options)))
   return program
 }
 
@@ -149,17 +153,34 @@ function hasSource({ config }: SourceOptions): boolean {
   return false
 }
 
-/** The built-in components that a tree names, or all of them. */
-async function builtIns(tree?: unknown) {
-  const { registry } = await import('./components.ts')
-  return registry(tree)
+/** The built-in components that a tree names, or all of them; and the plugins that it lists. */
+async function knownComponents(tree?: unknown) {
+  const { provenComponentsOf } = await import('./registry.ts')
+  return provenComponentsOf(tree)
+}
+
+/** Every built-in component, and the plugins of a configuration when there is one. */
+async function allComponents(options: SourceOptions) {
+  const { allComponentsOf } = await import('./registry.ts')
+  if (options.config.length === 0) return allComponentsOf(undefined)
+  const { loadTree } = await import('./config/load.ts')
+  const raw = { sources: options.config, sets: options.set, env: process.env }
+  return allComponentsOf(await loadTree(raw, resolvePackage))
+}
+
+async function resolvePackage(name: string, from: string): Promise<string> {
+  const { resolveFrom } = await import('./plugin/resolve.ts')
+  return resolveFrom(name, from)
 }
 
 async function loader(options: SourceOptions) {
   const { loadConfig } = await import('./config/load.ts')
   const { gateWarnings } = await import('./config/feature-gates.ts')
   const gates = gateWarnings(options.featureGates)
-  const sources = { sources: options.config, sets: options.set, env: process.env, registry: builtIns }
+  const sources = {
+    ...{ sources: options.config, sets: options.set, env: process.env },
+    ...{ registry: knownComponents, resolvePackage },
+  }
   return async () => {
     const loaded = await loadConfig(sources)
     return { ...loaded, warnings: [...gates, ...loaded.warnings] }
@@ -173,7 +194,7 @@ async function run(options: SourceOptions): Promise<void> {
   const { gateIds } = await import('./config/feature-gates.ts')
   const { runService } = await import('./service/run.ts')
   const featureGates = gateIds(options.featureGates)
-  const code = await runService({ loaded, reload: load, registry: builtIns, featureGates })
+  const code = await runService({ loaded, reload: load, registry: knownComponents, featureGates })
   process.exit(code)
 }
 
@@ -193,18 +214,19 @@ async function printConfig(options: PrintOptions): Promise<void> {
   const { format, redactTree } = await import('./config/print.ts')
   const raw = { sources: options.config, sets: options.set, env: process.env }
   const tree = options.validate ? (await load()).tree : await loadTree(raw)
-  const shown = options.mode === 'redacted' ? redactTree(tree, await builtIns()) : tree
+  const known = () => allComponents({ ...options, config: options.validate ? options.config : [] })
+  const shown = options.mode === 'redacted' ? redactTree(tree, await known()) : tree
   process.stdout.write(format(shown, options.format))
 }
 
-async function components(json: boolean): Promise<void> {
-  const registry = await builtIns()
+async function components(options: SourceOptions, json: boolean): Promise<void> {
+  const registry = await allComponents(options)
   const { format, listComponents } = await import('./config/print.ts')
   process.stdout.write(format(listComponents(registry, VERSION), json ? 'json' : 'yaml'))
 }
 
-async function schema(): Promise<void> {
-  const registry = await builtIns()
+async function schema(options: SourceOptions): Promise<void> {
+  const registry = await allComponents(options)
   const { configSchema } = await import('./config/json-schema.ts')
   process.stdout.write(`${JSON.stringify(configSchema(registry), null, 2)}\n`)
 }
@@ -218,8 +240,8 @@ async function featureGate(id: string | undefined): Promise<void> {
   } else process.stdout.write(table)
 }
 
-async function fields(): Promise<void> {
-  const registry = await builtIns()
+async function fields(options: SourceOptions): Promise<void> {
+  const registry = await allComponents(options)
   const { fieldsDocument } = await import('./config/fields-table.ts')
   process.stdout.write(fieldsDocument(registry))
 }

@@ -23,10 +23,20 @@ const LAYERS: readonly (readonly string[])[] = [
   ['errors.ts', 'version.ts'],
   ['otlp', 'config'],
   ['component'],
-  ['net', 'workers', 'storage', 'sending', 'prometheus'],
+  ['net', 'workers', 'storage', 'sending', 'prometheus', 'plugin'],
+  ['testing'],
   ['service', ...KINDS],
-  ['components.ts', 'refused-components.ts'],
-  ['main.ts', 'command-line.ts', 'shard.ts', 'shard.mjs', 'index.ts', 'weir.mjs'],
+  ['components.ts', 'refused-components.ts', 'registry.ts', 'testing.ts'],
+  [
+    'main.ts',
+    'command-line.ts',
+    'shard.ts',
+    'shard.mjs',
+    'isolate.ts',
+    'isolate.mjs',
+    'index.ts',
+    'weir.mjs',
+  ],
 ]
 const layerOf = (file: string) => {
   const top = file.split('/')[1] ?? ''
@@ -77,7 +87,15 @@ test('every file is reachable from an entry', () => {
     // Worker entries are named by URL, the entry of the command by a string.
     for (const [, name] of read(file).matchAll(/'\.\.?\/((?:\.\.\/)?[a-z-]+\.ts)'/g)) visit(`src/${name}`)
   }
-  for (const entry of ['src/main.ts', 'src/shard.mjs', 'src/index.ts', 'src/weir.mjs']) visit(entry)
+  for (const entry of [
+    'src/main.ts',
+    'src/shard.mjs',
+    'src/isolate.mjs',
+    'src/index.ts',
+    'src/testing.ts',
+    'src/weir.mjs',
+  ])
+    visit(entry)
   expect(sources.filter((file) => !seen.has(file))).toEqual([])
 })
 

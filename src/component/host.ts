@@ -3,6 +3,7 @@
  */
 import type { Socket } from 'node:net'
 import type { Clock } from './clock.ts'
+import type { IsolatedBatch, IsolatedResult } from './isolation.ts'
 
 /** A limit for the whole process, shared by all shards through shared memory. Survives the death of a shard. */
 export interface Budget {
@@ -73,4 +74,9 @@ export interface Host {
   /** The extension with this id, started; undefined when it is not in `service.extensions`. */
   extension(id: string): unknown
   reportStatus(status: ComponentStatus, error?: Error): void
+  /**
+   * Runs one batch through a plugin's processor in the pool of the process, and takes over its buffer. Rejects with RefusedError when the
+   * pool is full; whatever fails in there is in the result. Absent where there is no pool.
+   */
+  runIsolated?(batch: IsolatedBatch): Promise<IsolatedResult>
 }

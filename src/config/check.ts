@@ -102,9 +102,8 @@ function checkTopLevel(root: Entry, tell: Tell): void {
   }
   const { entries } = root.value
   for (const key of entries.keys()) {
-    if (key === 'plugins') tell([key], 'not supported: this version loads no plugins', true)
-    else if (key !== 'service' && !SECTIONS.some((section) => section === key)) {
-      tell([key], `unknown key "${key}"${hint(key, [...SECTIONS, 'service'], 'known keys')}`, true)
+    if (key !== 'service' && key !== 'plugins' && !SECTIONS.some((section) => section === key)) {
+      tell([key], `unknown key "${key}"${hint(key, [...SECTIONS, 'service', 'plugins'], 'known keys')}`, true)
     }
   }
   for (const section of ['receivers', 'exporters'] as const) {

@@ -37,6 +37,11 @@ export function configSchema(registry: Registry): Json {
     }
   }
   properties['service'] = convert(serviceSchema)
+  properties['plugins'] = {
+    description: 'Components of your own: paths relative to this file (.ts, .js, .mjs), and npm packages.',
+    type: ['array', 'null'],
+    items: { type: 'string' },
+  }
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     title: 'Weir configuration',

@@ -7,7 +7,8 @@ import type { ConfigProblem } from '../errors.ts'
 import { checkTree } from './check.ts'
 import { Expander } from './expand.ts'
 import { merge } from './merge.ts'
-import { type Entry, emptyMap, toPlain } from './node.ts'
+import { type Entry, emptyMap, find, toPlain } from './node.ts'
+import { PluginProblems, type ResolvePackage, resolvePlugins } from './plugins.ts'
 import { Report, sortProblems } from './report.ts'
 import { type Environment, readSetting, readSource } from './sources.ts'
 import type { ServiceConfig } from './types.ts'
@@ -20,6 +21,8 @@ export interface LoadOptions {
   readonly env: Environment
   /** Asked for only when the sources can be read: hostile text is refused before any component is loaded. */
   readonly registry: Registry | RegistryLoader
+  /** For npm packages under `plugins`. */
+  readonly resolvePackage?: ResolvePackage
 }
 
 export interface LoadedConfig {
@@ -32,18 +35,42 @@ export interface LoadedConfig {
 export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
   const report = new Report()
   const { root, files } = await readTree(options, report)
-  const { registry } = options
-  const known = typeof registry === 'function' ? await registry(toPlain(root.value)) : registry
+  await resolvePlugins(root, report, options.resolvePackage)
+  report.throwIfFailed(files) // Without its plugins the rest would look wrong.
+  const known = await knownComponents(options.registry, root, report)
+  report.throwIfFailed(files)
   const config = checkTree(root, known, report)
   report.throwIfFailed(files)
   // Made after the check, which has repaired values that came from expressions.
   return { config, tree: toPlain(root.value), warnings: sortProblems(report.warnings, files) }
 }
 
-/** The merged and expanded tree without any check of what it says, as print-config shows it. */
-export async function loadTree(options: Omit<LoadOptions, 'registry'>): Promise<unknown> {
+/** What is wrong with a plugin is told at its place in the list. */
+async function knownComponents(
+  registry: LoadOptions['registry'],
+  root: Entry,
+  report: Report,
+): Promise<Registry> {
+  if (typeof registry !== 'function') return registry
+  try {
+    return await registry(toPlain(root.value))
+  } catch (error) {
+    if (!(error instanceof PluginProblems)) throw error
+    for (const { index, message } of error.problems) {
+      report.error(find(root, ['plugins', index]).place, ['plugins', index], message)
+    }
+    return { receivers: [], processors: [], exporters: [], connectors: [], extensions: [], refused: {} }
+  }
+}
+
+/** The merged and expanded tree without any check of what it says, as print-config shows it. With `plugins`, these are found. */
+export async function loadTree(
+  options: Omit<LoadOptions, 'registry'>,
+  plugins?: ResolvePackage,
+): Promise<unknown> {
   const report = new Report()
   const { root, files } = await readTree(options, report)
+  if (plugins !== undefined) await resolvePlugins(root, report, plugins)
   report.throwIfFailed(files)
   return toPlain(root.value)
 }

@@ -27,6 +27,7 @@ export function redactTree(tree: unknown, registry: Registry): unknown {
   return Object.fromEntries(
     Object.entries(tree).map(([key, value]) => {
       const section = SECTIONS.find((one) => one === key)
+      if (key === 'plugins') return [key, value]
       if (key === 'service') return [key, redact(value, [serviceSchema])]
       if (!section || !isMap(value)) return [key, value === null ? null : REDACTED]
       const components = Object.entries(value).map(([id, body]) => {

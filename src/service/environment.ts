@@ -3,6 +3,7 @@
  */
 import type { Clock } from '../component/clock.ts'
 import type { ComponentStatus, Host } from '../component/host.ts'
+import type { IsolatedBatch, IsolatedResult } from '../component/isolation.ts'
 import type { Logger } from '../component/logger.ts'
 import type { Meter } from '../component/telemetry.ts'
 import type { Link } from '../workers/link.ts'
@@ -26,6 +27,8 @@ export interface Environment {
   /** Asks the component with this scope on all shards, through main. */
   gather(scope: string, question: string, timeoutMs: number): Promise<Uint8Array[]>
   report(id: string, status: ComponentStatus, error: Error | undefined): void
+  /** The isolation pool of the process, where there is one. */
+  runIsolated?(batch: IsolatedBatch): Promise<IsolatedResult>
 }
 
 /**
@@ -51,5 +54,6 @@ export function createHost(
     answer: (respond) => void environment.answers.set(scope, respond),
     extension: (name) => extensions.get(name),
     reportStatus: (status, error) => environment.report(id, status, error),
+    ...(environment.runIsolated && { runIsolated: environment.runIsolated }),
   }
 }

@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { systemClock } from '../component/clock.ts'
 import type { Component, Registry, RegistryLoader, ServiceView } from '../component/define.ts'
 import type { ListenOptions } from '../component/host.ts'
+import type { IsolatedTask } from '../component/isolation.ts'
 import type { Logger } from '../component/logger.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import type { ServiceConfig } from '../config/types.ts'
@@ -14,6 +15,7 @@ import { shrinkHeap } from '../workers/garbage.ts'
 import { ShardPool } from '../workers/pool.ts'
 import { createSharedMemory, defaultShards, type SharedMemory, SharedView } from '../workers/shared.ts'
 import { createHost, type Environment, type Respond } from './environment.ts'
+import { Isolation } from './isolation.ts'
 import { claimPlace, ListenerPool, type ListenPlace } from './listeners.ts'
 import { createMetricTable, type SeriesRecord, SharedMeter } from './metrics.ts'
 import { startMetricsServer } from './metrics-server.ts'
@@ -44,6 +46,7 @@ export class Service {
   #memory: SharedMemory | undefined
   #pool: ShardPool | undefined
   #environment: Environment | undefined
+  #isolation: Isolation | undefined
   #metricsServers: { key: string; close(): Promise<void> }[] = []
   #publishing: NodeJS.Timeout | undefined
   #settling: NodeJS.Timeout | undefined
@@ -70,6 +73,7 @@ export class Service {
     shared.publish(0)
     this.#publishing = setInterval(() => shared.publish(0), 1000).unref()
     this.#environment = this.#mainEnvironment(shared, rows)
+    this.#isolation = new Isolation(this.#environment.meter)
     await this.#startExtensions(loaded)
     this.#pool = new ShardPool({
       entry: this.#shardEntry,
@@ -120,6 +124,7 @@ export class Service {
     this.#ready = false
     this.#stopping = true
     await this.#pool?.shutdown(timeoutMs)
+    await this.#isolation?.close()
     for (const { component } of [...this.#extensions.values()].reverse()) {
       await component.shutdown?.(AbortSignal.timeout(5000))
     }
@@ -167,6 +172,7 @@ export class Service {
       claim: (options: ListenOptions) => this.#claim(options),
       gather: ({ scope, question, timeoutMs }: { scope: string; question: string; timeoutMs: number }) =>
         this.#pool?.gather(scope, question, timeoutMs),
+      isolated: (task: IsolatedTask) => this.#isolation?.run(task),
       series: (record: SeriesRecord) => void this.#thread(shard).series.push(record),
       metricsFull: () =>
         this.#logger.warn('too many series of own metrics: new ones are left out', { shard }),

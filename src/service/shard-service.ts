@@ -19,6 +19,7 @@ import { type Port, Rpc } from '../workers/rpc.ts'
 import { type SharedMemory, SharedView } from '../workers/shared.ts'
 import { createHost, type Environment, type Respond } from './environment.ts'
 import { buildGraph, type Graph } from './graph.ts'
+import { isolatedBy } from './isolation.ts'
 import { ListenerPool, type ListenPlace } from './listeners.ts'
 import { createLogger } from './log.ts'
 import { type SeriesRecord, SharedMeter } from './metrics.ts'
@@ -138,7 +139,7 @@ export class ShardService {
     return which === 'current' ? this.#current : this.#old
   }
 
-  #environment(logger: Logger): Environment {
+  #environment(logger: Logger, tree: unknown): Environment {
     return {
       shard: this.#start.shard,
       shards: this.#start.shards,
@@ -151,6 +152,7 @@ export class ShardService {
       answers: this.#answers,
       gather: (scope, question, timeoutMs) => this.#rpc.call('gather', { scope, question, timeoutMs }),
       report: (id, status, error) => this.#rpc.tell('status', { id, status, error: error?.message }),
+      runIsolated: isolatedBy(this.#rpc, tree),
     }
   }
 
@@ -161,7 +163,7 @@ export class ShardService {
     const fields = this.#start.shards > 1 ? { shard: this.#start.shard } : {}
     // What a component says while it starts, it says on every shard: shard 0 speaks for all.
     const quiet = () => this.#start.shard !== 0 && this.#starting
-    const environment = this.#environment(createLogger(config.service.telemetry.logs, fields, quiet))
+    const environment = this.#environment(createLogger(config.service.telemetry.logs, fields, quiet), tree)
     const extensions = new Map<string, Component>()
     try {
       await this.#startExtensions(config, environment, extensions)

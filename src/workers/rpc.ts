@@ -24,6 +24,17 @@ interface Pending {
 }
 /** A worker as its maker sees it, the worker's own end, or one end of a channel. */
 export type Port = MessagePort | Worker
+type Movable = MessagePort | ArrayBuffer
+
+/** What a handler returns to give these buffers away with its answer. */
+export class Moved {
+  readonly value: unknown
+  readonly buffers: readonly ArrayBuffer[]
+  constructor(value: unknown, buffers: readonly ArrayBuffer[]) {
+    this.value = value
+    this.buffers = buffers
+  }
+}
 
 export class Rpc {
   readonly #port: Port
@@ -42,7 +53,7 @@ export class Rpc {
   }
 
   /** Calls the other side. The parameters are cloned; `T` is what its handler returns. */
-  call<T>(method: string, parameters: unknown, transfer: readonly MessagePort[] = []): Promise<T> {
+  call<T>(method: string, parameters: unknown, transfer: readonly Movable[] = []): Promise<T> {
     if (this.#closed) return Promise.reject(new RetryableError('the other thread is gone'))
     const id = this.#nextId++
     this.#port.postMessage({ id, method, parameters }, transfer)
@@ -52,7 +63,7 @@ export class Rpc {
   }
 
   /** Tells the other side, without waiting for an answer. */
-  tell(method: string, parameters: unknown, transfer: readonly MessagePort[] = []): void {
+  tell(method: string, parameters: unknown, transfer: readonly Movable[] = []): void {
     if (!this.#closed) this.#port.postMessage({ id: 0, method, parameters }, transfer)
   }
 
@@ -66,14 +77,17 @@ export class Rpc {
 
   async #run(call: Call): Promise<void> {
     const answer: { answers: number; value?: unknown; error?: PackedError } = { answers: call.id }
+    let buffers: readonly ArrayBuffer[] = []
     try {
       const handler = this.#handlers[call.method]
       if (handler === undefined) throw new TypeError(`no method ${call.method}`)
-      answer.value = await handler(call.parameters as never) // The handler declares what its callers pass.
+      const value: unknown = await handler(call.parameters as never) // The handler declares what its callers pass.
+      if (value instanceof Moved) buffers = value.buffers
+      answer.value = value instanceof Moved ? value.value : value
     } catch (error) {
       answer.error = packError(toError(error))
     }
-    if (call.id !== 0 && !this.#closed) this.#port.postMessage(answer)
+    if (call.id !== 0 && !this.#closed) this.#port.postMessage(answer, buffers)
   }
 
   #settle(answer: Answer): void {

@@ -1,0 +1,108 @@
+/** A Host for one component on one shard: plain budgets, a scripted clock, real loopback listeners. */
+import net from 'node:net'
+import type { Budget, Host, Listener, ListenOptions, RateBudget } from '../component/host.ts'
+import { ScriptedClock } from './clock.ts'
+
+export class TestHost implements Host {
+  readonly shard = 0
+  readonly shards = 1
+  readonly clock: ScriptedClock
+  readonly statuses: { status: string; error: Error | undefined }[] = []
+  readonly extensions = new Map<string, unknown>()
+  readonly listeners: Listener[] = []
+  usedBytes = 0
+  collections = 0
+  readonly memory = {
+    usedBytes: () => this.usedBytes,
+    refresh: () => this.usedBytes,
+    collectGarbage: () => {
+      this.collections++
+    },
+  }
+  #budgets = new Map<string, Budget>()
+  #rates = new Map<string, RateBudget>()
+  #respond: (question: string) => Uint8Array | Promise<Uint8Array> = () => new Uint8Array(0)
+
+  constructor(clock = new ScriptedClock()) {
+    this.clock = clock
+  }
+
+  budget(name: string, limit: number): Budget {
+    const known = this.#budgets.get(name)
+    if (known) return known
+    let used = 0
+    const made: Budget = {
+      limit,
+      used: () => used,
+      tryTake(count) {
+        if (used + count > limit) return false
+        used += count
+        return true
+      },
+      take(count) {
+        used += count
+      },
+      give(count) {
+        used -= count
+      },
+    }
+    this.#budgets.set(name, made)
+    return made
+  }
+
+  rateBudget(name: string, perSecond: number, burst: number): RateBudget {
+    const known = this.#rates.get(name)
+    if (known) return known
+    let tokens = burst
+    let lastMs = this.clock.monotonicMs()
+    const made: RateBudget = {
+      tryTake: (count) => {
+        const nowMs = this.clock.monotonicMs()
+        tokens = Math.min(burst, tokens + ((nowMs - lastMs) / 1000) * perSecond)
+        lastMs = nowMs
+        if (tokens < count) return false
+        tokens -= count
+        return true
+      },
+    }
+    this.#rates.set(name, made)
+    return made
+  }
+
+  async listen(options: ListenOptions, onConnection: (socket: net.Socket) => void): Promise<Listener> {
+    const sockets = new Set<net.Socket>()
+    const server = net.createServer({ noDelay: true }, (socket) => {
+      sockets.add(socket)
+      socket.on('close', () => sockets.delete(socket))
+      onConnection(socket)
+    })
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      if (options.transport === 'unix') server.listen(options.endpoint, resolve)
+      else
+        server.listen({ host: '127.0.0.1', port: Number(options.endpoint.split(':').at(-1) ?? 0) }, resolve)
+    })
+    const address = server.address()
+    const port = typeof address === 'object' && address !== null ? address.port : 0
+    const listener: Listener = {
+      address: port ? `127.0.0.1:${port}` : options.endpoint,
+      port,
+      close: () => new Promise((resolve) => void server.close(() => resolve())),
+    }
+    this.listeners.push(listener)
+    return listener
+  }
+
+  answer(respond: (question: string) => Uint8Array | Promise<Uint8Array>): void {
+    this.#respond = respond
+  }
+  async gather(question: string): Promise<Uint8Array[]> {
+    return [await this.#respond(question)]
+  }
+  extension(id: string): unknown {
+    return this.extensions.get(id)
+  }
+  reportStatus(status: string, error?: Error): void {
+    this.statuses.push({ status, error })
+  }
+}
