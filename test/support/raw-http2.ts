@@ -99,6 +99,8 @@ export class RawClient {
   /** What came before anything that looks like a frame is parsed as frames all the same. */
   readonly socket: Duplex
   #rest = Buffer.alloc(0)
+  /** Of HEADERS and CONTINUATION so far; the fields stand with the last of them. */
+  #block = Buffer.alloc(0)
   readonly #decoder = new HpackDecoder()
   #wake = new Set<() => void>()
 
@@ -142,7 +144,10 @@ export class RawClient {
       const payload = Buffer.from(bytes.subarray(9, 9 + length))
       const [type, flags] = [bytes[3] ?? 0, bytes[4] ?? 0]
       const fields: Field[] = []
-      if (type === TYPE.HEADERS) this.#decoder.decode(payload, 0, length, 1e6, fields)
+      if (type === TYPE.HEADERS || type === TYPE.CONTINUATION) {
+        this.#block = type === TYPE.HEADERS ? payload : Buffer.concat([this.#block, payload])
+        if (flags & 4) this.#decoder.decode(this.#block, 0, this.#block.length, 1e6, fields)
+      }
       const stream = bytes.readUInt32BE(5) & 0x7fffffff
       const seen = Object.fromEntries(fields.map(({ name, value }) => [name, value]))
       this.frames.push({ type, flags, stream, payload, fields: seen })

@@ -77,8 +77,6 @@ export class ClientConnection extends Connection implements CallHolder {
   ready = false
   /** It takes no new calls. */
   draining = false
-  /** Calls that were answered. */
-  answered = 0
 
   constructor(socket: Socket, options: ClientConnectionOptions, owner: ConnectionOwner) {
     super(socket, options.clock, CONNECTION_WINDOW, MAX_HEADER_BYTES)
@@ -107,6 +105,11 @@ export class ClientConnection extends Connection implements CallHolder {
 
   get callCount(): number {
     return this.#calls.size
+  }
+
+  /** Calls have begun on it. */
+  get used(): boolean {
+    return this.#nextId > 1
   }
 
   /** Calls that may begin now. */
@@ -298,7 +301,6 @@ export class ClientConnection extends Connection implements CallHolder {
   /** The stream has ended; the head may be all there is. */
   #complete(call: ClientCall, trailers: ResponseHead): void {
     this.guard.answers++
-    this.answered++
     this.#remove(call, ERROR.NO_ERROR)
     settle(call, trailers, this.#maxResponseBytes)
   }

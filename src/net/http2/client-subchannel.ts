@@ -168,7 +168,7 @@ export class Subchannel implements ConnectionOwner {
     if (this.state === STATE.CLOSED) return
     const nowMs = this.#clock.monotonicMs()
     const wasReady = this.state === STATE.READY
-    if (wasReady && (nowMs - this.#beganMs >= GOOD_MS || (connection?.answered ?? 0) > 0)) {
+    if (wasReady && (nowMs - this.#beganMs >= GOOD_MS || connection?.used === true)) {
       this.#failures = 0
       this.state = STATE.IDLE
     } else {
