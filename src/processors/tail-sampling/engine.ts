@@ -188,6 +188,7 @@ export class Engine implements SpanSink {
     const lost = holdings.forgetAll() + holdings.outlet.abandon()
     if (lost > 0) this.#telemetry.droppedSpans.with({ reason: 'shutdown' }).add(lost)
     holdings.report()
+    holdings.store.dispose()
     this.#decider.close()
   }
 }

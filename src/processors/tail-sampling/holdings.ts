@@ -57,7 +57,7 @@ export class Holdings {
     this.#host = host
     this.#logger = logger
     this.#telemetry = telemetry
-    this.store = new TraceStore(waitTicks)
+    this.store = new TraceStore(waitTicks, config.num_traces)
     this.outlet = new Outlet(next, logger, telemetry)
     this.readings = new Readings(telemetry)
     this.#budget = host.budget('num_traces', config.num_traces)

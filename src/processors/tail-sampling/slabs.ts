@@ -6,6 +6,8 @@
  * bytes of a slab are the sum of the ranges placed and not freed. A range larger than a slab gets a slab of
  * its own, which goes back to the runtime when it is freed. Empty slabs are kept for later, up to a limit.
  */
+import { releaseUnmanaged, unmanagedBuffer } from '../../otlp/unmanaged.ts'
+
 export const SLAB_BYTES = 1 << 20
 
 /** Empty slabs that are kept: this many, plus as many as are in use. */
@@ -88,7 +90,7 @@ export class Slabs {
   #open(size: number): number {
     let buffer = size === SLAB_BYTES ? this.#spare.pop() : undefined
     if (buffer === undefined) {
-      buffer = Buffer.allocUnsafeSlow(size)
+      buffer = unmanagedBuffer(size)
       this.heldBytes += size
     }
     const slab = this.#freeNumbers.pop() ?? this.buffers.length
@@ -109,15 +111,25 @@ export class Slabs {
         return
       }
     }
+    this.#forget(buffer)
+  }
+
+  #forget(buffer: Buffer): void {
     this.heldBytes -= buffer.length
+    releaseUnmanaged(buffer.length)
+  }
+
+  /** Nothing is held any more, and nothing will be. */
+  dispose(): void {
+    for (const buffer of [...this.buffers, ...this.#spare]) if (buffer.length > 0) this.#forget(buffer)
+    this.buffers.length = this.#spare.length = this.#live.length = this.#freeNumbers.length = 0
+    this.#current = -1
+    this.#inUse = this.liveBytes = 0
   }
 
   /** Gives spare slabs above the limit back to the runtime; called as load goes down. */
   trim(): void {
-    while (this.#spare.length > SPARE_SLABS + this.#inUse) {
-      this.#spare.pop()
-      this.heldBytes -= SLAB_BYTES
-    }
+    while (this.#spare.length > SPARE_SLABS + this.#inUse) this.#forget(this.#spare.pop()!)
   }
 }
 

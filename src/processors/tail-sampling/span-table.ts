@@ -5,9 +5,9 @@
  * length included, so sending it is one copy. Spans that lie side by side in a chunk and are taken one after
  * the other are copied as one run; settle() must be called before anything reads or frees spans.
  */
+import { GrowingWords } from '../../otlp/unmanaged.ts'
 import { Headers, type ScopeHeader } from './headers.ts'
 import { Slabs } from './slabs.ts'
-import { doubled } from './trace-table.ts'
 
 /** Words of a span. */
 const SLAB = 0
@@ -22,7 +22,8 @@ const NO_BYTES = Buffer.alloc(0)
 export class SpanTable {
   readonly slabs = new Slabs()
   readonly headers = new Headers()
-  #words = new Int32Array(1024 * STRIDE)
+  readonly #memory = new GrowingWords()
+  #words = this.#memory.words
   #used = 1
   #free = 0
   count = 0
@@ -59,7 +60,7 @@ export class SpanTable {
     if (span !== 0) this.#free = this.#words[span * STRIDE + NEXT]!
     else {
       span = this.#used++
-      if (span * STRIDE >= this.#words.length) this.#words = doubled(this.#words)
+      this.#words = this.#memory.ensure((span + 1) * STRIDE)
     }
     const words = this.#words
     const at = span * STRIDE
@@ -139,6 +140,12 @@ export class SpanTable {
     }
     this.count -= count
     return count
+  }
+
+  /** Nothing is held any more, and nothing will be. */
+  dispose(): void {
+    this.slabs.dispose()
+    this.#memory.release()
   }
 
   /**

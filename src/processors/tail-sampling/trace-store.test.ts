@@ -28,7 +28,7 @@ function factsOf(id: number): SpanFacts {
 test('the trace table finds what is in it, through growth and removal', () => {
   fc.assert(
     fc.property(fc.array(fc.nat(3000), { minLength: 1, maxLength: 4000 }), (ids) => {
-      const table = new TraceTable()
+      const table = new TraceTable(10)
       const model = new Map<number, number>()
       for (const id of ids) {
         const facts = factsOf(id)

@@ -38,17 +38,24 @@ export interface Message {
 }
 
 export class TraceStore {
-  readonly traces = new TraceTable()
+  readonly traces: TraceTable
   readonly spans = new SpanTable()
   readonly sending = new Sending(this.spans)
   /** Pending traces by the second of their decision, first come first: head and tail of a list each. */
   readonly #ring: Int32Array
   readonly #seconds: number
 
-  /** `ringSeconds`: no decision lies further ahead than this. */
-  constructor(ringSeconds: number) {
+  /** `ringSeconds`: no decision lies further ahead than this. `expected`: the most traces that are likely. */
+  constructor(ringSeconds: number, expected: number) {
+    this.traces = new TraceTable(expected)
     this.#seconds = ringSeconds + 2
     this.#ring = new Int32Array(this.#seconds * 2)
+  }
+
+  /** Nothing is held any more, and nothing will be. */
+  dispose(): void {
+    this.traces.dispose()
+    this.spans.dispose()
   }
 
   /** Bytes of spans and headers that are held, without slack. */

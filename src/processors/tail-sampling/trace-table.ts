@@ -3,10 +3,11 @@
  * addressing.
  *
  * Records are numbered from 1; 0 means none. Two lists run through the records: by age (for eviction) and one
- * per second of the decision ring. Arrays grow by doubling; a record that is freed is used again. A record is
- * about STRIDE * 4 bytes, and two slots of 4 bytes in the hash table.
+ * per second of the decision ring. A record that is freed is used again. A record is STRIDE * 4 bytes, and at least two slots of 4 bytes in
+ * the hash table, which has room from the start for what num_traces allows: filling a larger one takes time at once.
  */
 import { randomInt } from 'node:crypto'
+import { GrowingWords, releaseUnmanaged, unmanagedBuffer } from '../../otlp/unmanaged.ts'
 import type { SpanFacts } from './span-facts.ts'
 
 /** Words of a record. */
@@ -41,12 +42,15 @@ export const DROPPED = 4
 export const UNSET_SEEN = 8
 export const FLAG_SAMPLED_SEEN = 64
 
-const FIRST_CAPACITY = 1 << 10
+const LEAST_SLOTS_BITS = 11
+/** Room for two million traces. */
+const MOST_SLOTS_BITS = 22
 
 export class TraceTable {
-  words = new Int32Array(FIRST_CAPACITY * STRIDE)
-  #slots = new Int32Array(FIRST_CAPACITY * 2)
-  #shift = 32 - Math.log2(FIRST_CAPACITY * 2)
+  readonly #memory = new GrowingWords()
+  words = this.#memory.words
+  #slots: Int32Array
+  #shift: number
   #used = 1
   #free = 0
   #hash = 0
@@ -58,6 +62,20 @@ export class TraceTable {
   count = 0
   oldest = 0
   #youngest = 0
+
+  /** `expected` traces; more find room too. */
+  constructor(expected: number) {
+    const bits = Math.ceil(Math.log2(Math.max(1, expected) * 2))
+    this.#shift = 32 - Math.min(MOST_SLOTS_BITS, Math.max(LEAST_SLOTS_BITS, bits))
+    this.#slots = new Int32Array(unmanagedBuffer(4 << (32 - this.#shift)).buffer)
+  }
+
+  /** Nothing is held any more, and nothing will be. */
+  dispose(): void {
+    releaseUnmanaged(this.#slots.byteLength)
+    this.#slots = new Int32Array(0)
+    this.#memory.release()
+  }
 
   get heldBytes(): number {
     return this.words.byteLength + this.#slots.byteLength
@@ -143,7 +161,7 @@ export class TraceTable {
     if (trace !== 0) this.#free = this.words[trace * STRIDE]!
     else {
       trace = this.#used++
-      if (trace * STRIDE >= this.words.length) this.words = doubled(this.words)
+      this.words = this.#memory.ensure((trace + 1) * STRIDE)
     }
     const at = trace * STRIDE
     this.words.fill(0, at, at + STRIDE)
@@ -200,7 +218,8 @@ export class TraceTable {
 
   #growSlots(): void {
     const old = this.#slots
-    this.#slots = new Int32Array(old.length * 2)
+    this.#slots = new Int32Array(unmanagedBuffer(old.byteLength * 2).buffer)
+    releaseUnmanaged(old.byteLength)
     this.#shift--
     const mask = this.#slots.length - 1
     for (const trace of old) {
