@@ -9,8 +9,9 @@ import { randomInt } from 'node:crypto'
 
 /** Below this a loop is cheaper than crossing into the runtime's copy. */
 const SHORT_COPY = 40
-/** An area that one large batch has blown up is given back. */
+/** A larger area is given back when it was mostly empty so many times in a row. */
 const KEEP_BYTES = 4 * 1024 * 1024
+const PATIENCE = 64
 
 const double = new Float64Array(1)
 const doubleBytes = new Uint8Array(double.buffer)
@@ -19,16 +20,25 @@ export class ByteArea {
   bytes: Buffer
   length = 0
   readonly #initialBytes: number
+  #unused = 0
 
   constructor(initialBytes = 1024) {
     this.#initialBytes = initialBytes
     this.bytes = Buffer.allocUnsafeSlow(initialBytes)
   }
 
-  /** Empties the area, and gives memory back that a large batch has taken. */
+  /**
+   * Empties the area. Memory that one large batch has taken is given back, but not while batches need it: fresh memory is
+   * faulted in page by page, which costs more than filling it.
+   */
   clear(): void {
+    const capacity = this.bytes.length
+    if (capacity <= KEEP_BYTES || this.length > capacity / 4) this.#unused = 0
+    else if (++this.#unused >= PATIENCE) {
+      this.#unused = 0
+      this.bytes = Buffer.allocUnsafeSlow(this.#initialBytes)
+    }
     this.length = 0
-    if (this.bytes.length > KEEP_BYTES) this.bytes = Buffer.allocUnsafeSlow(this.#initialBytes)
   }
 
   reserve(count: number): void {

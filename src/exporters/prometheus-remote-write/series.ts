@@ -32,7 +32,7 @@ export class SeriesTable {
   samples = 0
   /** True when some series has more than one sample. */
   get hasMore(): boolean {
-    return this.#moreOf.length > 0
+    return this.#moreCount > 0
   }
 
   /** Requests that are complete, while the series come. */
@@ -53,10 +53,14 @@ export class SeriesTable {
   #labelsStarts = new Int32Array(512)
   #labelsEnds = new Int32Array(512)
   #metadata = new Int32Array(512)
-  // What further samples are kept as: the series they belong to and their encoded fields.
-  readonly #more = new ByteArea(1024)
-  readonly #moreOf: number[] = []
-  readonly #moreEnds: number[] = []
+  // By series, the first and the last of its further samples; -1 for none.
+  #firstMore = new Int32Array(512)
+  #lastMore = new Int32Array(512)
+  /** Further samples of known series, as encoded fields. */
+  readonly more = new ByteArea(1024)
+  #moreCount = 0
+  #moreEnds = new Int32Array(512)
+  #moreNext = new Int32Array(512)
 
   /** `limitBytes`: where requests are cut. `pack`: those of the first version are compressed as they are written. */
   constructor(limitBytes: number, pack: boolean) {
@@ -70,9 +74,8 @@ export class SeriesTable {
     this.#requestStart = this.#requestSeries = 0
     this.#lastGeneration = -1
     this.#packer?.begin(0)
-    this.#more.clear()
-    this.#moreOf.length = this.#moreEnds.length = 0
-    this.count = this.samples = 0
+    this.more.clear()
+    this.count = this.samples = this.#moreCount = 0
     if (this.#slots.length > 1 << 18) this.#slots = new Int32Array(1024)
     this.#slots.fill(-1)
   }
@@ -112,14 +115,26 @@ export class SeriesTable {
     const known = this.#find(hash, labelsStart, labelsLength)
     if (known >= 0) {
       out.length = start
-      this.#more.copy(payload.bytes, 0, payload.length)
-      this.#moreOf.push(known)
-      this.#moreEnds.push(this.#more.length)
+      this.#addMore(known, payload)
       return
     }
     out.copy(payload.bytes, 0, payload.length)
     this.#insert(hash, start, labelsStart, labelsLength, metadata)
     if (this.#packer) this.#pack(this.#packer, set, name, extra, start)
+  }
+
+  #addMore(series: number, payload: ByteArea): void {
+    const entry = this.#moreCount++
+    if (entry === this.#moreEnds.length) {
+      this.#moreEnds = doubled(this.#moreEnds)
+      this.#moreNext = doubled(this.#moreNext)
+    }
+    this.more.copy(payload.bytes, 0, payload.length)
+    this.#moreEnds[entry] = this.more.length
+    this.#moreNext[entry] = -1
+    if (this.#firstMore[series]! < 0) this.#firstMore[series] = entry
+    else this.#moreNext[this.#lastMore[series]!] = entry
+    this.#lastMore[series] = entry
   }
 
   /** Tells the packer what the new series has in common with the one before; begins a new request in time. */
@@ -204,6 +219,7 @@ export class SeriesTable {
     this.#labelsStarts[index] = labelsStart
     this.#labelsEnds[index] = labelsStart + labelsLength
     this.#metadata[index] = metadata
+    this.#firstMore[index] = -1
     this.#place(index, hash)
   }
 
@@ -215,16 +231,13 @@ export class SeriesTable {
   }
 
   #grow(): void {
-    const double = (list: Int32Array<ArrayBuffer>) => {
-      const grown = new Int32Array(list.length * 2)
-      grown.set(list)
-      return grown
-    }
-    this.#hashes = double(this.#hashes)
-    this.#starts = double(this.#starts)
-    this.#labelsStarts = double(this.#labelsStarts)
-    this.#labelsEnds = double(this.#labelsEnds)
-    this.#metadata = double(this.#metadata)
+    this.#hashes = doubled(this.#hashes)
+    this.#starts = doubled(this.#starts)
+    this.#labelsStarts = doubled(this.#labelsStarts)
+    this.#labelsEnds = doubled(this.#labelsEnds)
+    this.#metadata = doubled(this.#metadata)
+    this.#firstMore = doubled(this.#firstMore)
+    this.#lastMore = doubled(this.#lastMore)
     if (this.#slots.length >= this.#hashes.length * 2) return
     this.#slots = new Int32Array(this.#hashes.length * 2).fill(-1)
     for (let index = 0; index < this.count - 1; index++) this.#place(index, this.#hashes[index]!)
@@ -249,20 +262,35 @@ export class SeriesTable {
     return index + 1 < this.count ? this.#starts[index + 1]! : this.out.length
   }
 
-  /** What belongs to the series beside its labels, sorted: ranges of encoded fields. */
-  fieldsOf(): Map<number, SeriesFields> {
-    const found = new Map<number, SeriesFields>()
-    for (let entry = 0; entry < this.#moreOf.length; entry++) {
-      const index = this.#moreOf[entry]!
-      let fields = found.get(index)
-      if (!fields) {
-        fields = new SeriesFields()
-        fields.read(this.out.bytes, this.#labelsEnds[index]!, this.end(index))
-        found.set(index, fields)
-      }
-      fields.read(this.#more.bytes, this.#moreEnds[entry - 1] ?? 0, this.#moreEnds[entry]!)
-    }
-    for (const fields of found.values()) fields.sort()
-    return found
+  /** Further samples of a series, in the order in which they came: the first, then one after the other; -1 ends them. */
+  firstMore(index: number): number {
+    return this.#firstMore[index]!
   }
+  nextMore(entry: number): number {
+    return this.#moreNext[entry]!
+  }
+  /** Where the fields of a further sample are in `more`. */
+  moreStart(entry: number): number {
+    return entry === 0 ? 0 : this.#moreEnds[entry - 1]!
+  }
+  moreEnd(entry: number): number {
+    return this.#moreEnds[entry]!
+  }
+
+  /** What belongs to a series beside its labels, sorted: ranges of encoded fields. Undefined for one with one sample. */
+  fieldsOf(index: number): SeriesFields | undefined {
+    if (this.#firstMore[index]! < 0) return undefined
+    const fields = new SeriesFields()
+    fields.read(this.out.bytes, this.#labelsEnds[index]!, this.end(index))
+    for (let entry = this.#firstMore[index]!; entry >= 0; entry = this.#moreNext[entry]!)
+      fields.read(this.more.bytes, this.moreStart(entry), this.moreEnd(entry))
+    fields.sort()
+    return fields
+  }
+}
+
+function doubled(list: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
+  const grown = new Int32Array(list.length * 2)
+  grown.set(list)
+  return grown
 }

@@ -77,9 +77,8 @@ class Cutter {
 
   run(): WriteRequest[] {
     const table = this.#table
-    const rebuilt = table.hasMore ? table.fieldsOf() : undefined
     for (let index = 0; index < table.count; index++) {
-      const fields = rebuilt?.get(index)
+      const fields = table.fieldsOf(index)
       // What the series takes in the first version is at least what it takes here.
       const bytes = this.#series.length + this.#symbols.writer.length + table.end(index) - table.start(index)
       if (this.#count > 0 && bytes >= this.#table.limitBytes) this.#flush()
