@@ -14,14 +14,15 @@ import os from 'node:os'
 import { GRPC, type GrpcServerOptions } from '../../src/net/grpc.ts'
 import { createGrpcJsServer } from '../../src/net/grpc-js-server.ts'
 import { createHttp2GrpcServer } from '../../src/net/http2/grpc-server.ts'
-import { runLoad } from '../support/load.ts'
+import type { LoadResult } from '../load/plan.ts'
+import { Helper } from '../support/helper.ts'
 import { tracePayload } from '../support/payload.ts'
 
-const ROUNDS = 5
+const ROUNDS = 3
 const CONNECTIONS = [1, 32]
 const SIZES = [
-  { items: 100, requests: 6000 },
-  { items: 1, requests: 30_000 },
+  { items: 100, requests: 2500 },
+  { items: 1, requests: 7000 },
 ]
 const IMPLEMENTATIONS = ['http2', 'grpc-js'] as const
 type Implementation = (typeof IMPLEMENTATIONS)[number]
@@ -90,6 +91,7 @@ async function main(): Promise<void> {
   console.log(
     `CPU microseconds per request of the server process: median of ${ROUNDS} rounds (least to most)`,
   )
+  const driver = new Helper('driver.ts')
   for (const { items, requests } of SIZES) {
     const bytes = tracePayload(items).bytes.length
     for (const connections of CONNECTIONS) {
@@ -99,7 +101,7 @@ async function main(): Promise<void> {
         for (const server of servers) {
           const before = server.cpuMicros()
           const plan = { protocol: 'grpc', port: server.port, connections, requests, items, serial } as const
-          const result = await runLoad(plan)
+          const result = await driver.ask<LoadResult>(JSON.stringify(plan))
           serial += requests
           if (result.requests !== requests) throw new Error(`${result.errors} calls failed`)
           if (round >= 0) server.samples.push((server.cpuMicros() - before) / requests)
@@ -107,11 +109,14 @@ async function main(): Promise<void> {
       }
       for (const server of servers) {
         const what = `${bytes} B, ${connections} connections`
-        console.log(`${what.padEnd(24)} ${server.implementation.padEnd(8)} ${summary(server.samples)}`)
+        console.log(
+          `${what.padEnd(24)} ${server.implementation.padEnd(8)} ${summary(server.samples)} us/request`,
+        )
         server.stop()
       }
     }
   }
+  driver.stop()
 }
 
 if (process.argv[2] === 'serve') serve(process.argv[3] ?? 'http2')

@@ -28,16 +28,18 @@ export async function startSink(mode: 'bytes' | 'spans' = 'bytes', cores?: strin
 export const sleep = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000))
 
 /** How long a sink that still gets something is waited for: what comes late is part of the cost. */
-const LATE_SECONDS = 15
+const LATE_SECONDS = 60
 const QUIET_SECONDS = 0.5
 
 /** Until what is held was decided and sent. */
 async function settled(row: Row, sink: Sink | undefined): Promise<void> {
   await sleep(row.length.settleSeconds)
   if (sink === undefined) return
-  for (let waited = 0, before = -1; waited < LATE_SECONDS; waited += QUIET_SECONDS) {
+  let before = -1
+  let quiet = 0
+  for (let waited = 0; waited < LATE_SECONDS && quiet < 2; waited += QUIET_SECONDS) {
     const { bytes } = await sink.counts()
-    if (bytes === before) return
+    quiet = bytes === before ? quiet + 1 : 0
     before = bytes
     await sleep(QUIET_SECONDS)
   }
