@@ -190,6 +190,8 @@ export interface ExtensionDefinition<C, T extends TelemetryTable> extends Defini
   listeners?(config: C): readonly ListenerClaim[]
   /** `main`: one instance in the main thread (health, profiles). `shard`: one per shard (authenticators, storage). */
   readonly runsIn: 'main' | 'shard'
+  /** Storages only: `storage` may name it, and create() gives a Storage (src/storage/log.ts). */
+  readonly stores?: true
   /**
    * Authenticators only: the sides they can stand on with this config. `auth.authenticator` may name no other extension, so
    * that a mistake is found before the start. create() then gives a ServerAuthenticator or ClientAuthenticator.

@@ -21,6 +21,7 @@ import {
   serviceSchema,
   telemetryOf,
 } from './service-schema.ts'
+import { checkStorages } from './storages.ts'
 import type { PipelineConfig, ServiceConfig } from './types.ts'
 
 export const SECTIONS = ['receivers', 'processors', 'exporters', 'connectors', 'extensions'] as const
@@ -78,6 +79,7 @@ export function checkTree(root: Entry, registry: Registry, report: Report): Serv
     checkListeners(claims, tell)
     warnOfExposed(claims, warn)
     checkAuthenticators({ root, sections, pipelines, extensions, tell })
+    checkStorages({ sections, pipelines, extensions, tell })
   }
   return {
     receivers: sections.receivers,

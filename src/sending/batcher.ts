@@ -10,15 +10,12 @@ import type { Clock, Timer } from '../component/clock.ts'
 import type { QueueBatchSettings } from '../component/define.ts'
 import { Batch, NO_CONTEXT, type RequestContext } from '../otlp/batch.ts'
 import { splitBatch, splitByBytes } from '../otlp/split.ts'
-import type { StoredRecord } from '../storage/log.ts'
 import { sizeOf } from './queue.ts'
 
 /** A request that has a place in the queue. */
 export interface Entry {
   readonly batch: Batch
   readonly size: number
-  /** Where it is on the disk, in a persistent queue. */
-  readonly record?: StoredRecord
   /** How many unfinished batches hold a part of it, plus one while a part waits for its batch. */
   parts: number
   error: Error | undefined

@@ -81,7 +81,9 @@ test('what the Collector refuses is refused, at its place', () => {
   f({ sending_queue: { num_consumers: 0 } }, 'sending_queue.num_consumers', />=1/)
   f({ sending_queue: { queue_size: 0 } }, 'sending_queue.queue_size', />=1/)
   f({ sending_queue: { sizer: 'spans' } }, 'sending_queue.sizer', /items/)
-  f({ sending_queue: { storage: 'file_storage' } }, 'sending_queue.storage', /not supported/)
+  f({ sending_queue: { storage: '' } }, 'sending_queue.storage', /empty/)
+  const both = { storage: 'file_storage', wait_for_result: true }
+  f({ sending_queue: both }, 'sending_queue.wait_for_result', /storage/)
   f({ sending_queue: { batch: { flush_timeout: 0 } } }, 'sending_queue.batch.flush_timeout', /greater/)
   f({ sending_queue: { batch: { min_size: 10, max_size: 5 } } }, 'sending_queue.batch.max_size', /min_size/)
   f({ sending_queue: { sizer: 'items', batch: {} } }, 'sending_queue.batch.min_size', /more than queue_size/)

@@ -126,15 +126,17 @@ export function queueField(defaults: QueueDefaults = {}) {
       wait_for_result: z.boolean().default(false),
       storage: z
         .string()
+        .min(1, { error: 'must not be empty' })
         .nullish()
-        .refine((id) => id === undefined || id === null || id === '', {
-          error: 'not supported: a persistent queue is not built yet; leave it out for a queue in memory',
-        })
-        .meta({ status: 'refused', why: 'a persistent queue is not built yet' }),
+        .describe('Id of a storage extension: the queue is on the disk.'),
       batch: batchBlock.nullish(),
     })
     .check((context) => {
-      const { enabled, batch, queue_size, sizer } = context.value
+      const { enabled, batch, queue_size, sizer, storage, wait_for_result } = context.value
+      if (enabled && storage && wait_for_result) {
+        const message = 'not possible with storage, which answers when the data is stored'
+        context.issues.push({ code: 'custom', message, path: ['wait_for_result'], input: true })
+      }
       if (!enabled || !batch || batchSizer(batch, sizer) !== (sizer ?? 'requests')) return
       if (batch.min_size <= queue_size) return
       const message = `${batch.min_size} is more than queue_size ${queue_size}: the batch could never fill`
@@ -149,7 +151,7 @@ export function queueField(defaults: QueueDefaults = {}) {
       sizer: value.sizer ?? 'requests',
       blockOnOverflow: value.block_on_overflow,
       waitForResult: value.wait_for_result,
-      storage: undefined,
+      storage: value.storage ?? undefined,
       batch: value.batch ? batchSettings(value.batch, value.sizer) : undefined,
     }
   })

@@ -61,6 +61,12 @@ export class Admission {
     return this.#wait(size, deadlineMs)
   }
 
+  /** Takes a place without asking: what a run before has accepted already. */
+  force(size: number): void {
+    this.#budget.take(size)
+    this.#change(size)
+  }
+
   leave(size: number): void {
     this.#budget.give(size)
     this.#change(-size)
@@ -128,6 +134,10 @@ export class Deque<T> {
 
   push(entry: T): void {
     this.#entries.push(entry)
+  }
+
+  peek(): T | undefined {
+    return this.#entries[this.#head]
   }
 
   shift(): T | undefined {

@@ -4,7 +4,9 @@
  *
  * Invariant: every item that consume() accepts is, in the end, counted once as sent or as send_failed,
  * whatever happens (time-out, refusal, shutdown). What is not accepted is counted as enqueue_failed and the
- * caller is told.
+ * caller is told. With a storage (stored-queue.ts) a third end is possible: at shutdown it stays on the disk.
+ *
+ * Longer than other files: it is where queue, batching, retry and counting meet.
  */
 import type { Component, Consumer, Exporter, QueueSettings, SendingSettings } from '../component/define.ts'
 import type { Host } from '../component/host.ts'
@@ -16,6 +18,7 @@ import { Batcher, type Entry, finishPart, type Job } from './batcher.ts'
 import { Latch } from './latch.ts'
 import { Admission, Deque, sizeOf } from './queue.ts'
 import { type Outcome, sendWithRetry } from './retry.ts'
+import { StoredQueue } from './stored-queue.ts'
 import type { detailedTelemetry, sendingTelemetry } from './telemetry.ts'
 import { attempt } from './timeout.ts'
 
@@ -59,6 +62,9 @@ const PLAIN: SendingSettings = {
   queue: undefined,
 }
 
+/** Requests read from the storage beyond those that are being sent. */
+const READ_AHEAD = 2
+
 /** Attempts that fail in a row until the component counts as degraded. */
 const FAILURES_UNTIL_DEGRADED = 3
 
@@ -68,6 +74,7 @@ class Shell implements Consumer, Component {
   readonly #settings: ShellSettings
   readonly #admission: Admission | undefined
   readonly #batcher: Batcher | undefined
+  readonly #stored: StoredQueue | undefined
   readonly #ready = new Deque<Job>()
   readonly #maxActive: number
   readonly #inFlight
@@ -89,6 +96,33 @@ class Shell implements Consumer, Component {
     if (!queue) return
     this.#admission = this.#makeAdmission(queue)
     if (queue.batch) this.#batcher = new Batcher(queue.batch, host.clock, (job) => this.#enqueueJob(job))
+    if (queue.storage !== undefined) this.#stored = this.#makeStored(queue, queue.storage, this.#admission)
+  }
+
+  #makeStored(queue: QueueSettings, storage: string, admission: Admission): StoredQueue {
+    const { host, logger, telemetry, id, signal } = this.#settings
+    return new StoredQueue({
+      host,
+      logger,
+      storage,
+      name: `exporter_${id}_${signal}`,
+      sizer: queue.sizer,
+      consumers: this.#maxActive,
+      admission,
+      wants: () => this.#ready.length + this.#active < this.#maxActive + READ_AHEAD,
+      send: (batch, done) => this.#begin(batch, 0, (entry) => done(this.#staysStored(entry.error))),
+      onLost: (items) => telemetry.sendFailed.add(items),
+    })
+  }
+
+  /** What could not be sent because the process stops is sent by the next one. */
+  #staysStored(error: Error | undefined): boolean {
+    return (
+      this.#stored !== undefined &&
+      error !== undefined &&
+      this.#stopped.reason !== undefined &&
+      isRetryable(error)
+    )
   }
 
   #makeAdmission(queue: QueueSettings): Admission {
@@ -103,6 +137,7 @@ class Shell implements Consumer, Component {
 
   async start(): Promise<void> {
     await this.#exporter.start?.()
+    await this.#stored?.start()
   }
 
   drain(): void {
@@ -129,29 +164,43 @@ class Shell implements Consumer, Component {
     }
     detailed?.enqueueSize.record(batch.itemCount)
     detailed?.enqueueBytes.record(batch.byteLength)
+    if (this.#stored) return await this.#store(this.#stored, batch, size)
     if (!queue.waitForResult) return this.#accept(batch, size, () => {})
     return await new Promise<void>((resolve, reject) => {
       this.#accept(batch, size, (error) => (error ? reject(error) : resolve()))
     })
   }
 
-  #refuse(batch: Batch, error: Error): void {
+  async #store(stored: StoredQueue, batch: Batch, size: number): Promise<void> {
+    try {
+      await stored.append(batch, size)
+    } catch (error) {
+      this.#refuse(batch, toError(error), 'see what the storage says')
+      throw error
+    }
+  }
+
+  #refuse(batch: Batch, error: Error, known?: string): void {
     this.#settings.telemetry.enqueueFailed.add(batch.itemCount)
     const advice =
-      error instanceof TooLargeError
+      known ??
+      (error instanceof TooLargeError
         ? 'raise sending_queue.queue_size or make the batches smaller'
         : error instanceof ShutdownError
           ? 'none needed: the sender keeps it and sends it again'
-          : 'the backend is slower than the input: raise sending_queue.queue_size or num_consumers'
+          : 'the backend is slower than the input: raise sending_queue.queue_size or num_consumers')
     const fields = { error: error.message, refused_items: batch.itemCount, advice }
     this.#settings.logger.warn('sending queue refused data', fields)
   }
 
   #accept(batch: Batch, size: number, settle: (error: Error | undefined) => void): void {
-    const done = (entry: Entry) => {
+    this.#begin(batch, size, (entry) => {
       this.#admission?.leave(entry.size)
       settle(entry.error)
-    }
+    })
+  }
+
+  #begin(batch: Batch, size: number, done: (entry: Entry) => void): void {
     const entry: Entry = { batch, size, parts: 0, error: undefined, done }
     if (this.#batcher && !this.#stopped.reason) {
       this.#batcher.add(entry)
@@ -180,6 +229,7 @@ class Shell implements Consumer, Component {
     const error = await this.#send(job.batch, this.#deadline(job))
     for (const entry of job.entries) finishPart(entry, error)
     this.#pump()
+    this.#stored?.feed()
     if (this.#active === 0) this.#onIdle?.()
   }
 
@@ -228,6 +278,13 @@ class Shell implements Consumer, Component {
     const { telemetry, logger } = this.#settings
     if (sentItems > 0) telemetry.sent.add(sentItems)
     if (failedItems === 0 || !error) return
+    if (this.#staysStored(error)) {
+      logger.info('not sent before the end; it stays in the storage', {
+        error: error.message,
+        items: failedItems,
+      })
+      return
+    }
     this.#failureCounter(error).add(failedItems)
     if (holdsCaller(this.#sending)) {
       // The caller still has the data and decides; whoever drops it logs the loss.
@@ -275,12 +332,14 @@ class Shell implements Consumer, Component {
   /** Stops retries, drains with one attempt each, cuts off what is left at the deadline, and counts it. */
   async #close(deadline: AbortSignal): Promise<void> {
     this.#admission?.close()
+    this.#stored?.stop()
     this.#stopped.trip(new ShutdownError('exporter is shutting down'))
     this.#batcher?.flush()
     await this.#idleOr(deadline)
     this.#cutOff.trip(new ShutdownError('shutdown took too long'))
     if (this.#active > 0) await new Promise<void>((resolve) => setImmediate(resolve))
     this.#dropQueued()
+    await this.#stored?.close()
     await this.#exporter.shutdown?.(deadline)
   }
 

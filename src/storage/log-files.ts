@@ -70,7 +70,9 @@ export class LogFiles {
     const found = await recoverFiles(options)
     const log = new LogFiles(options, found)
     const recovered = [...found.places]
-    if (found.crashed) for (const place of recovered.slice(0, inFlight)) place.crashes++
+    // A record with two crashes is sent alone: whatever happened then, it was in none of the others.
+    const suspects = (recovered[0]?.crashes ?? 0) >= 2 ? Math.min(1, inFlight) : inFlight
+    if (found.crashed) for (const place of recovered.slice(0, suspects)) place.crashes++
     await log.#takeOver(found, recovered)
     return { log, recovered }
   }

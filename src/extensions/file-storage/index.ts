@@ -31,6 +31,7 @@ export default defineExtension({
   stability: 'beta',
   summary: 'Keeps queues on the disk, so that they survive the process.',
   runsIn: 'shard',
+  stores: true,
   config,
   telemetry: storageTelemetry,
   create({ config, host, logger, telemetry }) {

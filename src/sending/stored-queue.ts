@@ -1,0 +1,186 @@
+/**
+ * The persistent side of the sending queue (`sending_queue.storage`): accepted means stored, and a request is released only
+ * when it was delivered or dropped and counted. What the exporter cannot take yet waits on the disk; a part of it stays in
+ * memory as well, up to a limit, so that it need not be read back.
+ *
+ * What a crash left goes first, oldest first. A request that was among the first ones when the process crashed twice in a row is sent
+ * alone, and parked when it happens again: then it is what brings the process down.
+ */
+import type { Sizer } from '../component/define.ts'
+import type { Host } from '../component/host.ts'
+import type { Logger } from '../component/logger.ts'
+import { toError } from '../errors.ts'
+import type { Batch } from '../otlp/batch.ts'
+import { type DurableLog, isStorage, type LogOptions, type StoredRecord } from '../storage/log.ts'
+import { type Admission, Deque } from './queue.ts'
+
+/** Payload kept in memory, waiting and being sent, in all shards together. */
+const MEMORY_BYTES = 64 * 1024 * 1024
+const ALONE_AFTER_CRASHES = 2
+const PARK_AFTER_CRASHES = 3
+
+/** A request in the queue; without `batch` it has to be read back. */
+interface Stored {
+  readonly record: StoredRecord
+  readonly size: number
+  readonly batch: Batch | undefined
+}
+
+export interface StoredQueueOptions {
+  readonly host: Host
+  readonly logger: Logger
+  /** Id of the storage extension. */
+  readonly storage: string
+  /** Name of the log: exporter and signal. */
+  readonly name: string
+  readonly sizer: Sizer
+  /** Requests that are sent at a time by this shard. */
+  readonly consumers: number
+  readonly admission: Admission
+  /** True when the exporter can take more. */
+  readonly wants: () => boolean
+  /** Sends it. `done` is told once; with an error that is not for good it stays on the disk. */
+  readonly send: (batch: Batch, done: (keep: boolean) => void) => void
+  /** Dropped without being sent: damaged, or parked. */
+  readonly onLost: (items: number) => void
+}
+
+export class StoredQueue {
+  readonly #options: StoredQueueOptions
+  readonly #older = new Deque<Stored>()
+  readonly #fresh = new Deque<Stored>()
+  readonly #memoryLimit: number
+  #log: DurableLog | undefined
+  #waitingBytes = 0
+  #openBytes = 0
+  #open = 0
+  #alone = false
+  #feeding = false
+  #stopped = false
+
+  constructor(options: StoredQueueOptions) {
+    this.#options = options
+    this.#memoryLimit = MEMORY_BYTES / Math.max(1, options.host.shards)
+  }
+
+  /** Finds what the last run left. */
+  async start(): Promise<void> {
+    const { host, storage, name, consumers } = this.#options
+    const extension = host.extension(storage)
+    if (!isStorage(extension)) throw new Error(`sending_queue.storage: extension "${storage}" is no storage`)
+    const options: LogOptions = {
+      name,
+      inFlight: consumers,
+      onInherit: (records) => this.#take(records),
+    }
+    this.#log = await extension.openLog(options)
+    this.#take(this.#log.takeRecovered())
+  }
+
+  #take(records: readonly StoredRecord[]): void {
+    const { admission, sizer } = this.#options
+    for (const record of records) {
+      const size = sizer === 'requests' ? 1 : sizer === 'items' ? record.items : record.byteLength
+      admission.force(size)
+      this.#older.push({ record, size, batch: undefined })
+    }
+    this.feed()
+  }
+
+  /** Resolves when it is stored. The place in the queue has been taken, and is given back when this rejects. */
+  async append(batch: Batch, size: number): Promise<void> {
+    if (!this.#log) throw new RangeError('not started')
+    let record: StoredRecord
+    try {
+      record = await this.#log.append(batch)
+    } catch (error) {
+      this.#options.admission.leave(size)
+      throw error
+    }
+    if (this.#stopped) return this.#options.admission.leave(size) // It is for whoever opens the log next.
+    const fits = this.#waitingBytes + batch.byteLength <= this.#memoryLimit
+    if (fits) this.#waitingBytes += batch.byteLength
+    this.#fresh.push({ record, size, batch: fits ? batch : undefined })
+    this.feed()
+  }
+
+  /** Hands on what the exporter can take now. */
+  feed(): void {
+    if (this.#feeding || this.#stopped) return
+    void this.#feedAll()
+  }
+
+  /** Up to its first wait it runs at once, and it ends in the turn in which it finds nothing to do. */
+  async #feedAll(): Promise<void> {
+    this.#feeding = true
+    try {
+      while (!this.#stopped && this.#hasRoom()) {
+        const next = this.#older.shift() ?? this.#fresh.shift()
+        if (!next) return
+        if (next.record.crashes >= PARK_AFTER_CRASHES) await this.#park(next)
+        else if (next.batch) this.#hand(next, next.batch)
+        else await this.#readBack(next)
+      }
+    } finally {
+      this.#feeding = false
+    }
+  }
+
+  #hasRoom(): boolean {
+    if (this.#open === 0) return this.#options.wants()
+    const suspect = (this.#older.peek()?.record.crashes ?? 0) >= ALONE_AFTER_CRASHES
+    return !suspect && !this.#alone && this.#openBytes < this.#memoryLimit && this.#options.wants()
+  }
+
+  async #readBack(stored: Stored): Promise<void> {
+    const { record, size } = stored
+    try {
+      const batch = await this.#log?.read(record)
+      if (batch && !this.#stopped) return this.#hand(stored, batch)
+      this.#options.admission.leave(size)
+    } catch {
+      this.#options.admission.leave(size) // The log has told what happened to it, and counted it.
+      this.#options.onLost(record.items)
+    }
+  }
+
+  #hand(stored: Stored, batch: Batch): void {
+    const { record, size } = stored
+    if (stored.batch) this.#waitingBytes -= batch.byteLength
+    this.#open++
+    this.#openBytes += record.byteLength
+    this.#alone = record.crashes >= ALONE_AFTER_CRASHES
+    this.#options.send(batch, (keep) => {
+      this.#open--
+      this.#openBytes -= record.byteLength
+      this.#alone = false
+      if (!keep) this.#log?.release(record)
+      this.#options.admission.leave(size)
+      this.feed()
+    })
+  }
+
+  async #park({ record, size }: Stored): Promise<void> {
+    try {
+      await this.#log?.park(record)
+    } catch (error) {
+      const fields = { error: toError(error).message, items: record.items }
+      this.#options.logger.error('a record that may have caused crashes cannot be set aside', fields)
+    }
+    this.#options.onLost(record.items)
+    this.#options.admission.leave(size)
+  }
+
+  /** Nothing more is handed on: what waits stays on the disk. */
+  stop(): void {
+    if (this.#stopped) return
+    this.#stopped = true
+    for (const list of [this.#older, this.#fresh])
+      for (let next = list.shift(); next; next = list.shift()) this.#options.admission.leave(next.size)
+  }
+
+  async close(): Promise<void> {
+    this.stop()
+    await this.#log?.close()
+  }
+}
