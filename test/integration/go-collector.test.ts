@@ -3,11 +3,12 @@
  * signals arrive equal field by field; a refusal for good is one counted drop; a collector that restarts in
  * between costs nothing. Over 300 lines for the configurations of both sides.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { SIGNALS, type Signal } from '../../src/otlp/batch.ts'
+import { createAuthority, createCertificate } from '../support/certificates.ts'
 import { encode } from '../support/otlp.ts'
 import { eventually, freePort, startGoCollector } from '../support/peers.ts'
 import { startWeir } from '../support/weir.ts'
@@ -39,7 +40,7 @@ interface Way {
   readonly protocol: 'grpc' | 'http'
   /** Fields of the sending exporter. */
   readonly fields: Readonly<Record<string, unknown>>
-  /** Fields of the receiver in Weir. */
+  /** Fields of the receiver at the other side. */
   readonly receiver: Readonly<Record<string, unknown>>
 }
 
@@ -59,15 +60,34 @@ const WAYS = [
 ]
 
 test('Weir sends to the Go collector: all arrives, by every protocol, encoding and compression', async () => {
-  const ways = WAYS
   using folder = temporaryFolder()
+  const authority = createAuthority()
+  const { cert, key } = createCertificate(authority, 'server')
+  const file = (name: string, text: string) => {
+    const path = join(folder.path, name)
+    writeFileSync(path, text)
+    return path
+  }
+  const goTls = { cert_file: file('server.pem', cert), key_file: file('server.key', key) }
+  const ca_file = file('ca.pem', authority.cert)
+  const ways: Way[] = [
+    ...WAYS,
+    ...['zstd', 'snappy'].map((compression) => way('grpc', { compression })),
+    ...['none', 'gzip'].map((compression) => way('grpc', { compression, implementation: 'grpc-js' })),
+    ...['http2', 'grpc-js'].map((implementation) => ({
+      name: `grpc-tls-${implementation}`,
+      protocol: 'grpc' as const,
+      fields: { compression: 'none', implementation, tls: { ca_file } },
+      receiver: { tls: goTls },
+    })),
+  ]
   const ports = await Promise.all(ways.map(() => freePort()))
   const go = await startGoCollector(
     {
       receivers: Object.fromEntries(
-        ways.map(({ name, protocol }, at) => [
+        ways.map(({ name, protocol, receiver }, at) => [
           `otlp/${name}`,
-          { protocols: { [protocol]: { endpoint: `${LOOPBACK}:${ports[at]}` } } },
+          { protocols: { [protocol]: { endpoint: `${LOOPBACK}:${ports[at]}`, ...receiver } } },
         ]),
       ),
       exporters: Object.fromEntries(
@@ -81,7 +101,7 @@ test('Weir sends to the Go collector: all arrives, by every protocol, encoding a
         ),
       },
     },
-    ports.at(-1) ?? 0,
+    ports.at(WAYS.length - 1) ?? 0,
   )
   await using _stop = go
   const exporters = Object.fromEntries(
