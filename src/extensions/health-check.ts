@@ -11,6 +11,7 @@
 import { z } from 'zod'
 import { defineExtension } from '../component/define.ts'
 import { harmless, refused } from '../config/fields.ts'
+import { answerBadRequests } from '../net/bad-requests.ts'
 import { http } from '../net/node-http.ts'
 
 const config = z.strictObject({
@@ -41,7 +42,7 @@ export default defineExtension({
       response.end(body(reason))
     })
     server.setTimeout(30_000)
-    server.on('clientError', (_error, socket) => void socket.destroy())
+    answerBadRequests(server)
     const body = (reason: string | undefined) => {
       const custom = reason === undefined ? config.response_body?.healthy : config.response_body?.unhealthy
       if (custom) return custom

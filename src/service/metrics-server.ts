@@ -4,6 +4,7 @@
  */
 import type { Registry } from 'prom-client'
 import type { MetricsTelemetry } from '../config/types.ts'
+import { answerBadRequests } from '../net/bad-requests.ts'
 import { http } from '../net/node-http.ts'
 import type { SharedView } from '../workers/shared.ts'
 import type { MetricSource } from './metrics.ts'
@@ -43,7 +44,7 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
   })
   server.maxConnections = MAX_CONNECTIONS
   server.setTimeout(SOCKET_TIMEOUT_MS)
-  server.on('clientError', (_error, socket) => void socket.destroy())
+  answerBadRequests(server)
   const { host, port } = options.reader
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
