@@ -13,13 +13,14 @@ import type { ServiceConfig } from '../config/types.ts'
 import { VERSION } from '../version.ts'
 import { shrinkHeap } from '../workers/garbage.ts'
 import { ShardPool } from '../workers/pool.ts'
+import type { Port } from '../workers/rpc.ts'
 import { createSharedMemory, defaultShards, type SharedMemory, SharedView } from '../workers/shared.ts'
 import { createHost, type Environment, type Respond } from './environment.ts'
 import { Isolation } from './isolation.ts'
 import { claimPlace, ListenerPool, type ListenPlace } from './listeners.ts'
 import { createMetricTable, type SeriesRecord, SharedMeter } from './metrics.ts'
 import { startMetricsServer } from './metrics-server.ts'
-import { ShardService, type ShardStart } from './shard-service.ts'
+import type { ShardStart } from './shard-service.ts'
 
 interface ThreadMetrics {
   readonly table: SharedArrayBuffer
@@ -80,7 +81,7 @@ export class Service {
       shards: this.shards,
       memory,
       logger: this.#logger,
-      runHere: (start, port) => void new ShardService(start as ShardStart, this.#registry, port),
+      runHere: (start, port) => void this.#runHere(start as ShardStart, port),
       startData: (shard) => this.#shardStart(shard, rows, memory),
       handlers: (shard) => this.#handlers(shard),
       onDeath: (shard) => this.#resetGauges(shard),
@@ -154,6 +155,12 @@ export class Service {
       startedAtMs: this.#startedAtMs,
       statuses: () => this.#statuses,
     }
+  }
+
+  /** The port keeps what main says until the shard listens. */
+  async #runHere(start: ShardStart, port: Port): Promise<void> {
+    const { ShardService } = await import('./shard-service.ts')
+    new ShardService(start, this.#registry, port)
   }
 
   #shardStart(shard: number, rows: number, memory: SharedMemory): ShardStart {

@@ -8,12 +8,13 @@
  *           http: { endpoint: localhost:4318 }
  *
  * A request is answered success only after the pipeline has taken its data; otherwise the answer says whether sending
- * again may help (docs/errors.md). Only signals that some pipeline takes are served.
+ * again may help (docs/errors.md). Only signals that some pipeline takes are served. A protocol is loaded when it starts:
+ * the main thread, which only reads the configuration, does without either.
  */
 import { defineReceiver, type ListenerClaim } from '../../component/define.ts'
 import { otlpReceiverFields } from './config.ts'
-import { OtlpGrpc } from './grpc.ts'
-import { OtlpHttp } from './http.ts'
+import type { OtlpGrpc } from './grpc.ts'
+import type { OtlpHttp } from './http.ts'
 import { telemetry } from './intake.ts'
 
 export default defineReceiver({
@@ -44,10 +45,10 @@ export default defineReceiver({
   create(settings) {
     const { grpc, http } = settings.config.protocols
     const servers: (OtlpGrpc | OtlpHttp)[] = []
-    if (grpc) servers.push(new OtlpGrpc(grpc, settings))
-    if (http) servers.push(new OtlpHttp(http, settings))
     return {
       async start() {
+        if (grpc) servers.push(new (await import('./grpc.ts')).OtlpGrpc(grpc, settings))
+        if (http) servers.push(new (await import('./http.ts')).OtlpHttp(http, settings))
         for (const server of servers) await server.start()
       },
       async shutdown(deadline) {
