@@ -5,28 +5,30 @@
  *     node bench/load/attacker.ts ATTACK PORT CONNECTIONS
  */
 import net from 'node:net'
-import { ATTACKS, headers } from '../../test/support/http2-attacks.ts'
-import { frame, grpcMessage, settings, TYPE } from '../../test/support/raw-http2.ts'
+import { ATTACKS } from '../../test/support/http2-attacks.ts'
+import { block, frame, grpcMessage, REQUEST, settings, TYPE } from '../../test/support/raw-http2.ts'
+import { TRACES_METHOD } from './plan.ts'
 
 const OPENING = Buffer.concat([
   Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
   settings(),
   frame(TYPE.SETTINGS, 1, 0),
 ])
+const CALL = frame(TYPE.HEADERS, 4, 1, block({ ...REQUEST, ':path': TRACES_METHOD }))
 /** Floods end their connection; each attacker comes back so often. */
 const PAUSE_MS = 100
 const FLOODERS = 4
 /** How many connections are begun at a time. */
 const DIALS = 200
 const TRICKLE_MS = 2000
-const JUNK = Buffer.from('\x16\x03\x01\x02\x00junk that is no handshake', 'latin1')
+const JUNK = Buffer.from('\x16\x03\x01\x00\x05hello', 'latin1')
 
 /** Attacks that hold many connections: what each sends at first, and now and then. */
 const HOLDING: Readonly<Record<string, readonly [first: Buffer, later: Buffer]>> = {
   'idle gRPC': [OPENING, Buffer.alloc(0)],
   'silent gRPC': [Buffer.alloc(0), Buffer.alloc(0)],
   'slow gRPC messages': [
-    Buffer.concat([OPENING, headers(1), frame(TYPE.DATA, 0, 1, grpcMessage(Buffer.alloc(1), 0, 4000))]),
+    Buffer.concat([OPENING, CALL, frame(TYPE.DATA, 0, 1, grpcMessage(Buffer.alloc(1), 0, 4000))]),
     frame(TYPE.DATA, 0, 1, [0]),
   ],
   'slow HTTP headers': [Buffer.from('POST /v1/traces HTTP/1.1\r\nHost: a\r\n'), Buffer.from('X: y\r\n')],
