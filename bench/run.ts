@@ -28,7 +28,7 @@ const { values: flags } = parseArgs({
 })
 
 /** What starting, warming up and stopping a run takes beside its own seconds. */
-const START_SECONDS = 1.6
+const START_SECONDS = 1.2
 const word = flags.only.toLowerCase()
 const installed = (contender: Contender) =>
   contender.collector === 'weir' || findPeer(contender.collector) !== undefined

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connects, findPeer, freePort } from '../../test/support/peers.ts'
-import { pinned } from './helper.ts'
+import { endWithThisProcess, pinned } from './helper.ts'
 
 export type CollectorName = 'weir' | 'otelcol' | 'rotel'
 
@@ -39,6 +39,7 @@ export async function startCollector(
   }
   const [command, list] = pinned(...commandOf(name, config, [grpcPort, httpPort]), cores)
   const child = spawn(command, [...list, ...extraArguments], { env, stdio: ['ignore', 'ignore', 'pipe'] })
+  endWithThisProcess(child)
   let log = ''
   child.stderr?.on('data', (data) => {
     log = (log + String(data)).slice(-8192)

@@ -1,7 +1,24 @@
-/** A helper process of the bench (driver, sink) that is asked by lines on stdin and answers each with a line of JSON. */
+/** Helper processes of the bench (driver, sink): asked by lines on stdin, they answer each with a line of JSON. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+
+let children: Set<ChildProcess> | undefined
+
+/** The child does not outlive this process, however that ends. */
+export function endWithThisProcess(child: ChildProcess): void {
+  if (children === undefined) {
+    const started = new Set<ChildProcess>()
+    children = started
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => process.exit(1))
+    process.once('exit', () => {
+      for (const each of started) each.kill('SIGKILL')
+    })
+  }
+  const known = children
+  known.add(child)
+  child.once('exit', () => known.delete(child))
+}
 
 export class Helper {
   readonly #child: ChildProcess
@@ -20,6 +37,7 @@ export class Helper {
       this.#errors = (this.#errors + String(data)).slice(-8192)
     })
     child.stdin.on('error', () => {})
+    endWithThisProcess(child)
     this.#child = child
     this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   }

@@ -109,7 +109,7 @@ export const ROTEL: Contender = { label: 'rotel', collector: 'rotel' }
 
 export const MAIN: Length = { warmUpSeconds: 2, seconds: 6, settleSeconds: 0.4 }
 /** For the rows beside the main ones. */
-export const SHORT: Length = { warmUpSeconds: 1.5, seconds: 4, settleSeconds: 0.4 }
+export const SHORT: Length = { warmUpSeconds: 1.5, seconds: 3.5, settleSeconds: 0.4 }
 /** Decisions come 2 s after the first span, at the tick after; a batch waits 1 s more at most. */
 export const TAIL_SETTLE_SECONDS = 3.6
 export const SIDE_ROUNDS = 3

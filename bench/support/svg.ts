@@ -20,8 +20,8 @@ export interface Chart {
   readonly series: readonly Series[]
 }
 
-const [WIDTH, HEIGHT] = [800, 460]
-const AREA = { left: 76, right: 628, top: 84, bottom: 392 }
+const [WIDTH, HEIGHT] = [800, 468]
+const AREA = { left: 76, right: 612, top: 100, bottom: 400 }
 const LABEL_GAP = 19
 const INK = '#1f2937'
 const QUIET = '#6b7280'
@@ -46,7 +46,7 @@ function axisOf(values: readonly number[], whole: boolean): Axis {
   const low = whole ? least : (steps.findLast((step) => step <= least * 0.9) ?? 10 ** from)
   const high = whole ? most : (steps.find((step) => step >= most * 1.1) ?? 10 ** to)
   const inside = (step: number) => step >= low * 0.999 && step <= high * 1.001
-  const wide = high / low > 30
+  const wide = high / low > 1000
   const major = steps.filter(
     (step) => inside(step) && (leading(step) === 1 || (!wide && [2, 5].includes(leading(step)))),
   )
@@ -158,7 +158,7 @@ export function drawChart(chart: Chart): string {
     clip,
     text(24, 34, chart.title, `font-size="18" font-weight="700" fill="${INK}"`),
     text(24, 56, chart.subtitle, `font-size="13" fill="${QUIET}"`),
-    text(24, AREA.top - 10, chart.yLabel, `font-size="12" fill="${INK}"`),
+    text(24, AREA.top - 12, chart.yLabel, `font-size="13" fill="${INK}"`),
     ...axes(chart, x, y),
     ...chart.series.flatMap((series) => drawn(series, x, y)),
     ...names(chart.series, y),
