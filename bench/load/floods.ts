@@ -123,6 +123,16 @@ const connections = async () =>
     0,
   )
 
+/** Used heap and what lies outside of it: what the memory limiter steers by. */
+const ledgerMb = async () =>
+  Math.round(
+    [...(await read(metricsUrl, 'otelcol_process_memory_ledger')).values()].reduce(
+      (sum, bytes) => sum + bytes,
+      0,
+    ) /
+      2 ** 20,
+  )
+
 console.log(
   `Node ${process.version}, ${cpus().length} cores, file descriptors ${/Max open files\s+(\d+)/.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]}`,
 )
@@ -130,7 +140,7 @@ await measure(3)
 console.log(
   '| attack | p99 before, ms | during | ratio | errors | held | counted in a round | RSS MB during / after |',
 )
-console.log('| --- | --- | --- | --- | --- | --- | --- | --- |')
+console.log('| --- | --- | --- | --- | --- | --- | --- | --- | --- |')
 for (const [name, target] of ATTACKS) {
   if (!name.includes(values.only)) continue
   const before: number[] = []
@@ -139,6 +149,7 @@ for (const [name, target] of ATTACKS) {
   let errors = 0
   let held = 0
   let rssDuring = 0
+  let ledgerDuring = 0
   const countedBefore = await counts(metricsUrl)
   for (let round = 0; round < rounds; round++) {
     const quiet = await measure()
@@ -146,6 +157,7 @@ for (const [name, target] of ATTACKS) {
     const loud = await measure()
     held = await connections()
     rssDuring = Math.max(rssDuring, rssMb(weir.pid))
+    ledgerDuring = Math.max(ledgerDuring, await ledgerMb())
     attacker.removeAllListeners('exit')
     attacker.kill('SIGKILL')
     before.push(quiet.p99Ms)
@@ -169,6 +181,7 @@ for (const [name, target] of ATTACKS) {
     held,
     counted.join(', '),
     `${rssDuring} / ${rssMb(weir.pid)}`,
+    `${ledgerDuring} / ${await ledgerMb()}`,
   ]
   console.log(`| ${cells.join(' | ')} |`)
 }

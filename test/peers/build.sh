@@ -4,6 +4,7 @@
 #
 #   test/peers/build.sh                 otelcol, prometheus, jaeger, loki, h2spec, telemetrygen (Go 1.26 or newer; 20 minutes on two cores from nothing)
 #   test/peers/build.sh otelcol loki    only these
+#   test/peers/build.sh ghz             a load generator for gRPC; for the test with 1,000 connections only
 #   test/peers/build.sh rotel           a Rust collector, from its Python wheel; for the bench only
 set -euo pipefail
 
@@ -46,6 +47,7 @@ for name in "${@:-otelcol prometheus jaeger loki h2spec telemetrygen}"; do
       jaeger) from_module jaeger github.com/jaegertracing/jaeger/cmd/all-in-one ;;
       loki) from_module loki github.com/grafana/loki/v3/cmd/loki ;;
       telemetrygen) GOBIN=$bin go install github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen@v0.161.0 ;;
+      ghz) GOBIN=$bin go install github.com/bojand/ghz/cmd/ghz@v0.93.0 ;;
       h2spec) GOBIN=$bin go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible ;;
       rotel)
         python3 -m venv "$root/venv"

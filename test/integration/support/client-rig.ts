@@ -56,8 +56,9 @@ export async function startClientRig(
     },
     exporters: {
       file: { path: './out.jsonl' },
-      otlp_grpc: { endpoint: outputs.otlp_grpc.grpcEndpoint, tls: { insecure: true } },
-      otlp_http: { endpoint: outputs.otlp_http.httpUrl },
+      // A busy machine may take long, and a retry would be a complaint.
+      otlp_grpc: { endpoint: outputs.otlp_grpc.grpcEndpoint, tls: { insecure: true }, timeout: '60s' },
+      otlp_http: { endpoint: outputs.otlp_http.httpUrl, timeout: '60s' },
     },
     service: {
       shards: 2,
