@@ -21,9 +21,14 @@ export class JobThread {
     this.#limitJobs = limitJobs
   }
 
+  /** The next job would be refused. */
+  get full(): boolean {
+    return this.#jobs >= this.#limitJobs
+  }
+
   /** Rejects with RefusedError when too much waits. `T` is what the thread's handler returns. */
   async run<T>(job: unknown): Promise<T> {
-    if (this.#jobs >= this.#limitJobs) throw new RefusedError('too many jobs wait')
+    if (this.full) throw new RefusedError('too many jobs wait')
     this.#jobs++
     try {
       return await this.#thread().call<T>('run', job)

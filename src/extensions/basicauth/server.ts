@@ -87,6 +87,7 @@ export class BasicAuthServer implements Component, ServerAuthenticator {
     ])
     // A file that was read meanwhile may say otherwise.
     if (known === this.#known) this.#accepted.set(digest(raw).toString('latin1'), data)
+    this.#countRemembered()
     return data
   }
 
@@ -108,12 +109,17 @@ export class BasicAuthServer implements Component, ServerAuthenticator {
     }
     const right = await checking
     if (!right) this.#refused.set(key, true)
+    this.#countRemembered()
     return right
+  }
+
+  #countRemembered(): void {
+    this.#settings.telemetry.remembered.set(this.#accepted.size + this.#refused.size)
   }
 
   async #checkSlow(job: PasswordJob): Promise<boolean> {
     const { telemetry } = this.#settings
-    if (!this.#rate.tryTake(1)) {
+    if (this.#thread.full || !this.#rate.tryTake(1)) {
       telemetry.postponed.add(1)
       throw new RefusedError('too many passwords are being checked')
     }

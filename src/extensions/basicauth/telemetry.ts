@@ -1,5 +1,5 @@
 /** What the `basicauth` extension counts. */
-import { counter } from '../../component/telemetry.ts'
+import { counter, gauge } from '../../component/telemetry.ts'
 
 export const telemetry = {
   refused: counter('extension_auth_refused', '{request}', 'Requests whose credentials were refused.'),
@@ -9,4 +9,5 @@ export const telemetry = {
     '{request}',
     'Requests told to come back, since too many passwords were being checked.',
   ),
+  remembered: gauge('extension_auth_remembered', '{credential}', 'Checked credentials that are remembered.'),
 }

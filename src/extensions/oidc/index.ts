@@ -11,7 +11,7 @@
  */
 import type { AuthData, ServerAuthenticator } from '../../component/auth.ts'
 import { type Component, defineExtension, type Settings } from '../../component/define.ts'
-import { counter } from '../../component/telemetry.ts'
+import { counter, gauge } from '../../component/telemetry.ts'
 import { UnauthenticatedError } from '../../errors.ts'
 import { type Config, config, providersOf } from './config.ts'
 import { Provider } from './provider.ts'
@@ -25,6 +25,7 @@ const telemetry = {
     'Requests for the keys of a provider, by outcome.',
     ['outcome'],
   ),
+  remembered: gauge('extension_auth_remembered', '{credential}', 'Checked credentials that are remembered.'),
 }
 
 export default defineExtension({
@@ -49,7 +50,9 @@ class Oidc implements Component, ServerAuthenticator {
     const { config, host, logger } = settings
     this.#attribute = config.attribute === '' ? 'authorization' : config.attribute.toLowerCase()
     const fetched = (outcome: 'success' | 'failure') => settings.telemetry.fetches.with({ outcome }).add(1)
-    this.#providers = providersOf(config).map((provider) => new Provider(provider, host, logger, fetched))
+    const remembered = (change: number) => settings.telemetry.remembered.add(change)
+    const counts = { fetched, remembered }
+    this.#providers = providersOf(config).map((provider) => new Provider(provider, host, logger, counts))
   }
 
   async start(): Promise<void> {

@@ -33,6 +33,12 @@ interface Remembered {
   readonly data: AuthData
 }
 
+export interface ProviderCounts {
+  fetched(outcome: 'success' | 'failure'): void
+  /** More or fewer checked tokens are remembered. */
+  remembered(change: number): void
+}
+
 type KeySet = ReturnType<typeof createLocalJWKSet>
 
 export class Provider {
@@ -40,7 +46,7 @@ export class Provider {
   readonly #config: ProviderConfig
   readonly #host: Host
   readonly #logger: Logger
-  readonly #fetched: (outcome: 'success' | 'failure') => void
+  readonly #counts: ProviderCounts
   readonly #client: HttpClient | undefined
   readonly #file: WatchedFile | undefined
   readonly #remembered = new LRUCache<string, Remembered>({ max: REMEMBERED })
@@ -50,17 +56,12 @@ export class Provider {
   #fetchedMs = Number.NEGATIVE_INFINITY
   #fetching: Promise<void> | undefined
 
-  constructor(
-    config: ProviderConfig,
-    host: Host,
-    logger: Logger,
-    fetched: (outcome: 'success' | 'failure') => void,
-  ) {
+  constructor(config: ProviderConfig, host: Host, logger: Logger, counts: ProviderCounts) {
     this.issuer = config.issuer_url
     this.#config = config
     this.#host = host
     this.#logger = logger
-    this.#fetched = fetched
+    this.#counts = counts
     const path = config.public_keys_file
     if (path === '') {
       const tls = clientTlsFields.parse({ ca_file: config.issuer_ca_path })
@@ -80,6 +81,8 @@ export class Provider {
 
   async shutdown(): Promise<void> {
     this.#file?.stop()
+    this.#counts.remembered(-this.#remembered.size)
+    this.#remembered.clear()
     await this.#client?.shutdown()
   }
 
@@ -96,7 +99,9 @@ export class Provider {
     const claims = parseClaims(await this.#verified(token))
     checkClaims(claims, this.#config, nowMs)
     const data = authData(claims, this.#config, token)
+    const before = this.#remembered.size
     this.#remembered.set(key, { claims, data })
+    this.#counts.remembered(this.#remembered.size - before)
     return data
   }
 
@@ -153,9 +158,9 @@ export class Provider {
     try {
       if (!this.#keysUrl) await this.#discover()
       if (this.#keysUrl) this.#takeKeys(await this.#getJson(this.#keysUrl))
-      this.#fetched('success')
+      this.#counts.fetched('success')
     } catch (cause) {
-      this.#fetched('failure')
+      this.#counts.fetched('failure')
       const message = `${this.issuer}: ${toError(cause).message}`
       throw new RetryableError(message, { cause })
     }
@@ -193,6 +198,7 @@ export class Provider {
     if (!keys.some((key) => ['RSA', 'EC', 'OKP'].includes(key?.kty)))
       throw new RangeError('no key that can be used')
     this.#keys = createLocalJWKSet({ keys } as JSONWebKeySet) // jose checks each key when it is used.
+    this.#counts.remembered(-this.#remembered.size)
     this.#remembered.clear() // A key that is gone may have signed them.
   }
 }
