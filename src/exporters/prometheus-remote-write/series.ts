@@ -111,19 +111,21 @@ export class SeriesTable {
       out.copy(labels.bytes, set.extraAt, labels.length)
     }
     const hash = (set.hash + name.hash + (extra === undefined ? 0 : extra.hash)) | 0
-    this.samples++
     const known = this.#find(hash, labelsStart, labelsLength)
     if (known >= 0) {
       out.length = start
-      this.#addMore(known, payload)
+      this.addTo(known, payload)
       return
     }
+    this.samples++
     out.copy(payload.bytes, 0, payload.length)
     this.#insert(hash, start, labelsStart, labelsLength, metadata)
     if (this.#packer) this.#pack(this.#packer, set, name, extra, start)
   }
 
-  #addMore(series: number, payload: ByteArea): void {
+  /** Adds a sample to a series that is in the table. */
+  addTo(series: number, payload: ByteArea): void {
+    this.samples++
     const entry = this.#moreCount++
     if (entry === this.#moreEnds.length) {
       this.#moreEnds = doubled(this.#moreEnds)

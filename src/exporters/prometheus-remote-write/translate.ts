@@ -25,13 +25,19 @@ import { CUMULATIVE, MetricReader } from '../../prometheus/metric-reader.ts'
 import { ExponentialReader, MIN_SCHEMA } from '../../prometheus/native.ts'
 import { formatDecimal } from '../../prometheus/numbers.ts'
 import { compareTimes, PointReader, readCount, readSigned } from '../../prometheus/points.ts'
+import { BoundLabels } from './bound-labels.ts'
 import { type Family, FamilyCache, type FamilyOptions } from './families.ts'
+import { AttributeRanges, KnownPoints } from './known-points.ts'
 import { Payload } from './payload.ts'
 import { SeriesTable } from './series.ts'
 
-/** Distinct lists of bucket bounds, and quantiles, whose labels are kept. */
-const MAX_BOUNDS = 2048
-const MAX_BOUNDS_BYTES = 8 * 1024
+/** Distinct quantiles whose labels are kept. */
+const MAX_QUANTILES = 2048
+
+const NONE: ExemplarRecord[] = []
+const ZERO = new Uint8Array(8)
+/** Points of the next batch are kept when this one had so many samples a series. */
+const REPEATED = 1.25
 
 export type DropReason = 'temporality' | 'empty' | 'name' | 'scale' | 'type'
 
@@ -55,11 +61,17 @@ export class Translator {
   readonly #quantile = new FieldCursor()
   readonly #inner = new FieldCursor()
   readonly #payload: Payload
-  readonly #bounds = new ByteMap<FixedLabel[]>(MAX_BOUNDS, MAX_BOUNDS_BYTES)
-  readonly #quantiles = new ByteMap<FixedLabel>(MAX_BOUNDS)
+  readonly #bounds = new BoundLabels()
+  readonly #quantiles = new ByteMap<FixedLabel>(MAX_QUANTILES)
   readonly #scratch = new ByteArea(64)
-  readonly #infinity: FixedLabel
   readonly #seen = new Map<Family, number>()
+  // While batches repeat their points: the points of this one, and of the point at hand its next series, if it is known.
+  readonly #known = new KnownPoints()
+  readonly #attributes = new AttributeRanges()
+  #repeats = false
+  #base: LabelBase | undefined
+  #next = -1
+  #first = 0
   // The newest point of the resource at hand, for target_info.
   #newestBytes: Uint8Array | undefined
   #newestAt = -1
@@ -72,15 +84,18 @@ export class Translator {
     this.#set = new LabelSet(new LabelNames(options.base.strategy, options.base.labelStyle))
     this.#names = new FamilyCache(options)
     this.#payload = new Payload(options.startTimestamps)
-    this.#infinity = new FixedLabel(this.#scratch, LE, '+Inf')
   }
 
   /** Forgets the previous batch and translates this one into `table`. */
   translate(chunks: readonly Uint8Array[]): void {
+    // The classic series of 1.0: other forms make other series of a point.
+    const simple = !this.#options.startTimestamps && !this.#options.customBuckets
+    this.#repeats = simple && this.table.samples > this.table.count * REPEATED
     this.table.clear()
     this.families.length = 0
     this.#seen.clear()
     for (const chunk of chunks) this.#chunk(chunk)
+    this.#known.clear()
   }
 
   #chunk(chunk: Uint8Array): void {
@@ -123,7 +138,8 @@ export class Translator {
     const data = this.#data.reset(chunk, metric.dataStart, metric.dataEnd)
     while (data.next()) {
       if (data.number !== 1 || data.wireType !== LEN) continue
-      this.#set.begin(base, chunk)
+      this.#base = base
+      this.#next = -1
       switch (metric.type) {
         case METRIC.gauge:
         case METRIC.sum:
@@ -177,11 +193,39 @@ export class Translator {
     }
   }
 
+  /** True when the series of the point at hand are in the table; else its labels go into the set. */
+  #find(family: Family, labels: readonly FixedLabel[] | undefined, series: number): boolean {
+    const attributes = this.#attributes
+    const source = this.#point.bytes
+    const base = this.#base! // Set before any point is read.
+    if (this.#repeats && attributes.together) {
+      this.#next = this.#known.find(source, attributes, base, family, labels, series)
+      if (this.#next >= 0) return true
+    }
+    this.#first = this.table.count
+    this.#set.begin(base, source)
+    for (let index = 0; index < attributes.count; index++)
+      this.#set.add(attributes.starts[index]!, attributes.ends[index]!)
+    return false
+  }
+
+  #add(name: FixedLabel, extra: FixedLabel | undefined, metadata: number): void {
+    if (this.#next >= 0) this.table.addTo(this.#next++, this.#payload.area)
+    else this.table.add(this.#set, name, extra, this.#payload.area, metadata)
+  }
+
+  /** Keeps the point at hand for later, if all its series were new. */
+  #keep(family: Family, labels: readonly FixedLabel[] | undefined, series: number): void {
+    if (this.#next >= 0 || !this.#repeats || !this.#attributes.together) return
+    if (this.table.count !== this.#first + series) return
+    this.#known.add(this.#point.bytes, this.#attributes, this.#base!, family, labels, series, this.#first)
+  }
+
   #numberPoint(data: FieldCursor, family: Family, metadata: number): void {
     const point = this.#point
-    point.number(data.bytes, data.start, data.end, this.#set)
+    point.number(data.bytes, data.start, data.end, this.#attributes.clear())
     this.#newest(point.bytes, point.timeAt)
-    this.#set.finish(undefined)
+    if (!this.#find(family, undefined, 1)) this.#set.finish(undefined)
     const payload = this.#payload
     const counter = this.#metric.monotonic && this.#metric.type === METRIC.sum
     payload.begin(point, counter)
@@ -193,16 +237,21 @@ export class Translator {
       for (const exemplar of readExemplars(point.bytes, point.start, point.end, NUMBER_DATA_POINT.exemplars))
         payload.exemplar(exemplar)
     }
-    this.table.add(this.#set, family.plain, undefined, payload.area, metadata)
+    this.#add(family.plain, undefined, metadata)
+    this.#keep(family, undefined, 1)
   }
 
   #histogramPoint(data: FieldCursor, family: Family, metadata: number): void {
     const point = this.#point
-    point.histogram(data.bytes, data.start, data.end, this.#set)
+    point.histogram(data.bytes, data.start, data.end, this.#attributes.clear())
     this.#newest(point.bytes, point.timeAt)
-    this.#set.finish(LE)
-    const { table } = this
+    const { buckets } = point
+    const labels = this.#bounds.of(point.bounds)
+    const bounded = Math.min(point.bounds.count, buckets.count)
+    const series = bounded + (point.sumAt >= 0 ? 3 : 2)
     const set = this.#set
+    const known = this.#find(family, labels, series)
+    if (!known) set.finish(LE)
     const payload = this.#payload
     const exemplars =
       point.exemplars === 0
@@ -212,28 +261,25 @@ export class Translator {
     if (this.#options.customBuckets) {
       if (payload.customHistogram(point)) {
         for (const exemplar of exemplars) payload.exemplar(exemplar)
-        table.add(set, family.plain, undefined, payload.area, metadata)
+        this.#add(family.plain, undefined, metadata)
       }
       if (!this.#options.classicToo) return
       payload.begin(point, true)
     }
     const { stale } = point
     // A label `le` of the point itself stays where it is not in the way.
-    const { displaced } = set
+    const displaced = !known && set.displaced
     if (displaced) set.finish(undefined)
     if (point.sumAt >= 0) {
       if (stale) payload.stale()
       else payload.raw(point.bytes, point.sumAt)
-      table.add(set, family.sum, undefined, payload.area, metadata)
+      this.#add(family.sum, undefined, metadata)
     }
     const total = readCount(point.bytes, point.countAt)
     if (stale) payload.stale()
     else payload.value(total)
-    table.add(set, family.count, undefined, payload.area, metadata)
+    this.#add(family.count, undefined, metadata)
     if (displaced) set.finish(LE)
-    const { buckets } = point
-    const labels = this.#boundLabels()
-    const bounded = Math.min(point.bounds.count, buckets.count)
     let sum = 0
     let taken = 0
     for (let index = 0; index < bounded; index++) {
@@ -241,12 +287,13 @@ export class Translator {
       if (stale) payload.stale()
       else payload.value(sum)
       if (taken < exemplars.length) taken += this.#attach(exemplars, this.#bound(index), taken)
-      table.add(set, family.bucket, labels[index], payload.area, metadata)
+      this.#add(family.bucket, labels[index], metadata)
     }
     if (stale) payload.stale()
     else payload.value(total)
     if (taken < exemplars.length) this.#attach(exemplars, Number.POSITIVE_INFINITY, taken)
-    table.add(set, family.bucket, this.#infinity, payload.area, metadata)
+    this.#add(family.bucket, this.#bounds.infinity, metadata)
+    this.#keep(family, labels, series)
   }
 
   #bound(index: number): number {
@@ -268,19 +315,9 @@ export class Translator {
     return given
   }
 
-  #boundLabels(): FixedLabel[] {
-    const { bounds } = this.#point
-    const known = this.#bounds.get(bounds.bytes, bounds.start, bounds.end)
-    if (known) return known
-    const made: FixedLabel[] = []
-    for (let index = 0; index < bounds.count; index++)
-      made.push(new FixedLabel(this.#scratch, LE, formatDecimal(this.#bound(index))))
-    this.#bounds.set(bounds.bytes, bounds.start, bounds.end, made)
-    return made
-  }
-
   #exponentialPoint(data: FieldCursor, family: Family, metadata: number): void {
     const point = this.#exponential
+    this.#set.begin(this.#base!, data.bytes)
     point.read(data.bytes, data.start, data.end, this.#set)
     this.#newest(point.bytes, point.timeAt)
     if (point.scale < MIN_SCHEMA) {
@@ -301,6 +338,7 @@ export class Translator {
 
   #summaryPoint(data: FieldCursor, family: Family, metadata: number): void {
     const point = this.#point
+    this.#set.begin(this.#base!, data.bytes)
     point.summary(data.bytes, data.start, data.end, this.#set)
     this.#newest(point.bytes, point.timeAt)
     this.#set.finish(QUANTILE)
@@ -360,6 +398,3 @@ export class Translator {
     this.table.add(this.#set, family.plain, undefined, this.#payload.area, this.#number(family))
   }
 }
-
-const NONE: ExemplarRecord[] = []
-const ZERO = new Uint8Array(8)
