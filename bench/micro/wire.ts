@@ -73,7 +73,7 @@ if (attributes.at(-1).key !== 'environment') throw new Error('the attribute is n
 
 printMachine()
 console.log(`${SPANS} spans, ${bytes.length} bytes, ${FIELDS / SPANS} fields a span`)
-compareSides('span', {
+await compareSides('span', {
   'walk every field': () => check(walkAll(), FIELDS),
   'count items': () => check(countItems('traces', bytes), SPANS),
   'split in ten': () => check(splitBatch(batchOf(), PART).length, SPANS / PART),

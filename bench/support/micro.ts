@@ -13,14 +13,17 @@ export function printMachine(): void {
 }
 
 /** Each side does some work and returns how many items it was for. `what` names an item. */
-export function compareSides(what: string, sides: Readonly<Record<string, () => number>>): void {
+export async function compareSides(
+  what: string,
+  sides: Readonly<Record<string, () => number | Promise<number>>>,
+): Promise<void> {
   const figures = new Map(Object.keys(sides).map((name) => [name, [] as number[]]))
   for (let round = -1; round < ROUNDS; round++) {
     for (const [name, run] of Object.entries(sides)) {
       const untilMs = performance.now() + ROUND_MS
       const before = process.cpuUsage()
       let items = 0
-      while (performance.now() < untilMs) for (let turn = 0; turn < 5; turn++) items += run()
+      while (performance.now() < untilMs) for (let turn = 0; turn < 5; turn++) items += await run()
       const { user, system } = process.cpuUsage(before)
       if (round >= 0) figures.get(name)?.push((user + system) / items) // The first round warms up.
     }
