@@ -68,7 +68,7 @@ export class Attributes implements Iterable<[string, JsValue]> {
 
   /** For the cursor over items: true when something differs from the bytes. */
   get changed(): boolean {
-    return this.#loaded && this.#list !== undefined && this.#list.changed
+    return this.#loaded && this.#list?.changed === true
   }
 
   /** For the cursor over items: appends the whole message after the changes. */

@@ -9,8 +9,9 @@
  */
 import type { AnyDefinition, Component, Consumer } from '../component/define.ts'
 import type { FailureReason } from '../component/isolation.ts'
+import type { Logger } from '../component/logger.ts'
 import { type Counter, counter, type Instruments } from '../component/telemetry.ts'
-import { ConfigError, DownstreamError, RetryableError, toError, WeirError } from '../errors.ts'
+import { ConfigError, DownstreamError, isRetryable, RetryableError, toError, WeirError } from '../errors.ts'
 import { Batch, type Signal } from '../otlp/batch.ts'
 import { checkChunk } from '../otlp/receive.ts'
 import { describe } from './define.ts'
@@ -41,12 +42,14 @@ export class PluginGuard {
   readonly #name: string
   readonly #retry: boolean
   readonly #instruments: GuardInstruments
+  readonly #logger: Logger
   readonly #counters = new Map<FailureReason, { batches: Counter; items: Counter }>()
   /** Errors that came from behind the plugin. */
   readonly #foreign = new WeakSet<object>()
 
   /** `name` is what the user sees: `processor "redact" of ./redact.ts`. */
-  constructor(name: string, retry: boolean, instruments: GuardInstruments) {
+  constructor(name: string, retry: boolean, instruments: GuardInstruments, logger: Logger) {
+    this.#logger = logger
     this.#name = name
     this.#retry = retry
     this.#instruments = instruments
@@ -65,6 +68,17 @@ export class PluginGuard {
     }
     counters.batches.add(1)
     counters.items.add(items)
+    const error = this.#answer(cause)
+    // What was to be sent again is not lost; the rest is.
+    this.#logger[isRetryable(error) ? 'warn' : 'error']('the plugin failed on a batch', {
+      reason,
+      items,
+      error: error.message,
+    })
+    return error
+  }
+
+  #answer(cause: unknown): Error {
     if (cause instanceof Junk) return this.#error(`${this.#name} ${cause.message}`, cause)
     if (cause instanceof WeirError) return cause
     return this.#error(`${this.#name} failed: ${toError(cause).message}`, cause)

@@ -18,7 +18,7 @@ import type {
 import type { Logger } from '../component/logger.ts'
 import type { Counter, Gauge, Histogram } from '../component/telemetry.ts'
 import { isRetryable, RetryableError, toError, WeirError } from '../errors.ts'
-import { Batch } from '../otlp/batch.ts'
+import { Batch, type Signal } from '../otlp/batch.ts'
 import { checkBatch, Junk } from './guard.ts'
 import { importDefault } from './loader.ts'
 
@@ -29,6 +29,7 @@ const MOST_WRITES = 10_000
 
 /** What one task gives back beside its answer. */
 interface Notes {
+  readonly signal: Signal
   readonly outputs: Batch[]
   readonly metrics: MetricWrite[]
   readonly logs: LogWrite[]
@@ -43,7 +44,7 @@ let notes: Notes | undefined
 
 /** Runs one task; whatever the plugin throws is in the result. `begun` is called when the processor is there and the time begins. */
 export async function runIsolated(task: IsolatedTask, begun: () => void): Promise<IsolatedResult> {
-  const own: Notes = { outputs: [], metrics: [], logs: [] }
+  const own: Notes = { signal: task.signal, outputs: [], metrics: [], logs: [] }
   notes = own
   const { metrics, logs } = own
   try {
@@ -58,7 +59,6 @@ export async function runIsolated(task: IsolatedTask, begun: () => void): Promis
     await answer
     const unchanged = own.outputs.length === 1 && own.outputs[0]?.chunks[0] === task.bytes
     if (unchanged) return { metrics, logs }
-    for (const output of own.outputs) checkBatch(output, task.signal)
     return { outputs: own.outputs.map(whole), metrics, logs }
   } catch (error) {
     return { failure: failureOf(error), metrics, logs }
@@ -132,6 +132,7 @@ async function build(task: IsolatedTask): Promise<Instance> {
 async function take(batch: Batch): Promise<void> {
   if (notes === undefined)
     throw new TypeError('an isolated processor passes on what it has before consume() settles')
+  checkBatch(batch, notes.signal)
   notes.outputs.push(batch)
 }
 

@@ -144,7 +144,7 @@ test('fields of spans are written in their place, unknown fields survive', () =>
   expect(spansOf(output)).toMatchObject([
     { name: 'renamed', kind: 'client', traceId: '0123456789abcdef0123456789abcdef', attributes: { k: 'w' } },
   ])
-  expect(Buffer.from(output.bytes()).includes(unknown)).toBe(true)
+  expect(Buffer.from(output.bytes()).includes(Buffer.from(unknown))).toBe(true)
   const [span] = decodeBatch(output).resourceSpans[0].scopeSpans[0].spans
   expect(span).toMatchObject({ endTimeUnixNano: String(2n ** 60n), status: { code: 2, message: 'broken' } })
 })

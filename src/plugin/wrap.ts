@@ -11,6 +11,7 @@ import type {
   AnyReceiver,
 } from '../component/define.ts'
 import type { IsolationLimits } from '../component/isolation.ts'
+import type { Logger } from '../component/logger.ts'
 import { duration } from '../config/fields.ts'
 import type { Signal } from '../otlp/batch.ts'
 import { EDITS_ITEMS } from './define.ts'
@@ -74,10 +75,14 @@ interface Common {
   readonly path: string
 }
 
-function guardOf(definition: AnyDefinition, { name }: Common, settings: { telemetry: unknown }): PluginGuard {
+function guardOf(
+  definition: AnyDefinition,
+  { name }: Common,
+  settings: { telemetry: unknown; logger: Logger },
+): PluginGuard {
   const retry = (definition as PluginNotes).onFailure === 'retry'
   // wrap() put the guard's instruments into the table.
-  return new PluginGuard(name, retry, settings.telemetry as GuardInstruments)
+  return new PluginGuard(name, retry, settings.telemetry as GuardInstruments, settings.logger)
 }
 
 function wrapProcessor(definition: AnyProcessor, common: Common): AnyProcessor {
