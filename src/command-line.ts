@@ -189,6 +189,8 @@ async function loader(options: SourceOptions) {
 
 async function run(options: SourceOptions): Promise<void> {
   if (!hasSource(options)) return
+  const { holdOptimizing } = await import('./workers/tiering.ts')
+  holdOptimizing() // runService allows it again, once it is ready.
   const load = await loader(options)
   const loaded = await load()
   const { gateIds } = await import('./config/feature-gates.ts')

@@ -6,6 +6,7 @@ import type { RegistryLoader } from '../component/define.ts'
 import type { Logger } from '../component/logger.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import { ConfigError, formatProblem, toError } from '../errors.ts'
+import { allowOptimizing } from '../workers/tiering.ts'
 import { createLogger } from './log.ts'
 import { Service } from './service.ts'
 
@@ -32,6 +33,7 @@ export async function runService(options: RunOptions): Promise<number> {
   const service = new Service(registry, logger)
   try {
     await service.start(loaded)
+    allowOptimizing()
   } catch (error) {
     logger.error('start failed', { error: toError(error) })
     await service.shutdown(1000)
