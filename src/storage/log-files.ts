@@ -305,6 +305,7 @@ export class LogFiles {
     const { header, payload } = await this.#readRecord(place)
     const metadata = payload.subarray(0, header.metadataLength)
     const chunk = payload.subarray(header.metadataLength)
+    if (isReleased(place)) return
     await new Promise<void>((resolve, reject) => {
       this.#writer.push({
         type: DATA,
@@ -326,11 +327,10 @@ export class LogFiles {
     if (this.#closed) return
     this.#closed = true
     clearTimeout(this.#settling)
-    await this.#writer.flush()
+    await this.#writer.flush().catch(() => {})
     if (this.#records === 0 && !this.#options.notes) await this.#writer.removeAll()
     else {
       await this.#side(CLOSED, []).catch(() => {})
-      await this.#writer.flush()
       await this.#writer.close()
     }
     for (const segment of this.#writer.segments) this.#options.limit?.give(segment.chargedBytes)
@@ -380,4 +380,9 @@ export class LogFiles {
     this.#options.logger.error('the storage cannot be written: data is refused until it can', fields)
     this.#options.onHealth(error)
   }
+}
+
+/** Asked again after a wait: it may have changed. */
+function isReleased(place: Place): boolean {
+  return place.released
 }

@@ -65,7 +65,7 @@ export interface DurableLog {
   takeNotes(): Note[]
   /** Moves the record to a file of its own in `parked/`, counted, out of the way of the others. */
   park(record: StoredRecord): Promise<void>
-  /** Resolves when every release so far is written. */
+  /** Resolves when every release so far is written; rejects when the storage cannot be written. */
   flush(): Promise<void>
   /** Writes the releases; what is not released stays for the next one who opens this log. */
   close(): Promise<void>

@@ -3,6 +3,8 @@
  *
  * Damage costs the records it hits. They are counted by their sequences: a batch is lost when its sequence was written, is not
  * released as far as any file tells, and cannot be read. Nothing here refuses to start because of what lies in the folder.
+ *
+ * Longer than other files: reading the files and joining what they say share their state.
  */
 import { join } from 'node:path'
 import type { Logger } from '../component/logger.ts'
@@ -12,6 +14,7 @@ import type { Note } from './log.ts'
 import { CLOSED, DATA, NOTE, SETTLED, STATE, type StateChange, unpack } from './record.ts'
 import { type Finding, scan } from './scan.ts'
 import {
+  DEAD,
   Place,
   parseSegmentName,
   readSegmentHeader,
@@ -81,6 +84,7 @@ class Recovery {
   /** By file: ranges of released sequences, end to end. */
   readonly #released = new Map<string, number[]>()
   readonly #removed = new Set<string>()
+  readonly #emptied: Segment[] = []
   readonly #notes: { order: number; note: Note }[] = []
   readonly #losses: Losses = {
     corruptBytes: 0,
@@ -116,9 +120,9 @@ class Recovery {
     const mine: { name: string; parsed: SegmentName }[] = []
     const foreign: string[] = []
     for (const name of await files.list(folder)) {
-      const parsed = parseSegmentName(name)
+      const parsed = parseSegmentName(name.endsWith(DEAD) ? name.slice(0, -DEAD.length) : name)
       if (parsed && parsed.owner % shards === shard) mine.push({ name, parsed })
-      else if (!parsed && !/\.(damaged|duplicate)$/.test(name)) foreign.push(name)
+      else if (!parsed && !name.endsWith('.duplicate')) foreign.push(name)
     }
     if (foreign.length > 0 && shard === 0) {
       logger.warn('files in the storage that are not its own are left alone', {
@@ -131,6 +135,12 @@ class Recovery {
 
   async #read(name: string, parsed: SegmentName): Promise<void> {
     const { files, folder, log, logger } = this.#options
+    if (name.endsWith(DEAD)) {
+      const { incarnation, number } = parsed
+      this.#emptied.push(new Segment(files, join(folder, name), incarnation, number))
+      this.#removed.add(`${incarnation}-${number}`)
+      return
+    }
     const file = await files.open(join(folder, name), 'read')
     try {
       const head = await readSegmentHeader(file)
@@ -250,7 +260,7 @@ class Recovery {
         }
     }
     const segments: Found[] = []
-    const dead: Segment[] = []
+    const dead = [...this.#emptied]
     for (const found of all) {
       const { segment } = found
       if (!this.#removed.has(segment.id)) this.#settleSegment(found, tops, states.get(segment.id) ?? [])
@@ -301,10 +311,12 @@ class Recovery {
       else this.#losses.lostCorrupt++
     }
     segment.count = expected
+    segment.damagedBytes += found.tailBytes
     const known = Math.max(0, ...states.map((state) => state.damagedBytes))
-    if (tops.includes(found) && !found.closed) this.#losses.tornBytes += found.tailBytes
-    else segment.damagedBytes += found.tailBytes
-    this.#losses.corruptBytes += Math.max(0, segment.damagedBytes - known)
+    const unknown = Math.max(0, segment.damagedBytes - known)
+    const torn = tops.includes(found) && !found.closed ? Math.min(unknown, found.tailBytes) : 0
+    this.#losses.tornBytes += torn
+    this.#losses.corruptBytes += unknown - torn
   }
 
   /** Crashes are counted in the headers of the last run, unless it lasted. */

@@ -50,6 +50,9 @@ export function segmentName({ owner, incarnation, number }: SegmentName): string
   return `${owner}-${incarnation}-${String(number).padStart(6, '0')}.seg`
 }
 
+/** Behind the name of a file that was emptied: nothing lived in it. */
+export const DEAD = '.dead'
+
 export function parseSegmentName(name: string): SegmentName | undefined {
   const match = /^(\d{1,6})-([0-9a-f]{16})-(\d{6,12})\.seg$/.exec(name)
   if (!match) return undefined

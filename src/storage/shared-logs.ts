@@ -41,7 +41,7 @@ export async function openSharedLog(
 }
 
 async function leave(folder: string, shared: Shared, log: LogFiles, client: LogClient): Promise<void> {
-  await log.flush()
+  await log.flush().catch(() => {})
   const index = shared.clients.indexOf(client)
   if (index < 0) return
   shared.clients.splice(index, 1)

@@ -10,7 +10,7 @@ import { RefusedError, toError } from '../errors.ts'
 import type { Files, OpenFile } from './files.ts'
 import { Changes, type EncodedGroup, encodeGroup, fileBytesOf, type Waiting } from './group.ts'
 import { NOTE, toRanges } from './record.ts'
-import { encodeSegmentHeader, type Place, Segment, segmentName } from './segment.ts'
+import { DEAD, encodeSegmentHeader, type Place, Segment, segmentName } from './segment.ts'
 
 const MAX_GROUP_BYTES = 8 * 1024 * 1024
 const MAX_GROUP_BUFFERS = 1000
@@ -43,7 +43,7 @@ export class Writer {
   readonly #options: WriterOptions
   readonly #waiting: Waiting[] = []
   readonly #changes = new Changes()
-  readonly #idle: (() => void)[] = []
+  readonly #idle: ((failed: Error | undefined) => void)[] = []
   #active: Segment | undefined
   #file: OpenFile | undefined
   #headerEnd = 0
@@ -86,11 +86,11 @@ export class Writer {
     await this.#rotate()
   }
 
-  /** Resolves when nothing waits to be written. */
+  /** Resolves when nothing waits to be written; rejects when a write fails. */
   flush(): Promise<void> {
     if (!this.#running && this.#waiting.length === 0 && this.#changes.empty) return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#idle.push(resolve)
+    return new Promise((resolve, reject) => {
+      this.#idle.push((failed) => (failed ? reject(failed) : resolve()))
       this.#start()
     })
   }
@@ -124,13 +124,13 @@ export class Writer {
   }
 
   async #run(): Promise<void> {
-    let failed = false
+    let failed: Error | undefined
     while (!failed && (this.#waiting.length > 0 || !this.#changes.empty)) {
       const group = this.#takeGroup()
-      failed = !(await this.#writeGroup(group, this.#changes.take()))
+      failed = await this.#writeGroup(group, this.#changes.take())
     }
     this.#running = false
-    for (const wake of this.#idle.splice(0)) wake()
+    for (const wake of this.#idle.splice(0)) wake(failed)
     if (this.#waiting.length > 0) this.#start()
     else if (!this.#changes.empty) this.#later(failed ? RETRY_MS : RELEASE_DELAY_MS)
   }
@@ -148,8 +148,8 @@ export class Writer {
     return this.#waiting.splice(0, count)
   }
 
-  /** False when it failed; the changes are then back where they were. */
-  async #writeGroup(group: Waiting[], changes: Changes): Promise<boolean> {
+  /** What failed, if something did; the changes are then back where they were. */
+  async #writeGroup(group: Waiting[], changes: Changes): Promise<Error | undefined> {
     let syncing = false
     try {
       let bytes = 0
@@ -164,10 +164,9 @@ export class Writer {
       }
       this.#written(group, encoded, segment)
       for (const dead of changes.removing) await this.#remove(dead)
-      return true
+      return undefined
     } catch (error) {
-      await this.#failed(group, changes, toError(error), syncing)
-      return false
+      return await this.#failed(group, changes, toError(error), syncing)
     }
   }
 
@@ -205,20 +204,34 @@ export class Writer {
     if (old.live.size === 0) this.#retire()
   }
 
-  async #failed(group: Waiting[], changes: Changes, error: Error, syncing: boolean): Promise<void> {
+  async #failed(group: Waiting[], changes: Changes, error: Error, syncing: boolean): Promise<Error> {
     this.#changes.add(changes)
-    const { onFailed, onRemoved } = this.#options
-    onFailed(error)
+    this.#options.onFailed(error)
     const segment = this.#active
     if (segment && (syncing || !(await this.#cutBack(segment)))) await this.#seal()
     const refused = new RefusedError(`the storage cannot be written: ${error.message}`)
     for (const waiting of group) waiting.reject(refused)
     // A full disk is not helped by keeping dead files until it can be written down that they go.
-    if (!isFull(error)) return
-    for (const dead of this.#changes.removing) {
-      if (!(await this.#unlink(dead))) continue
-      this.#changes.forget(dead)
-      onRemoved(dead)
+    if (isFull(error)) for (const dead of this.#changes.removing) await this.#empty(dead)
+    return refused
+  }
+
+  /** Frees the space of a dead file. Its name stays, marked, so that nobody takes it for a file that was lost. */
+  async #empty(segment: Segment): Promise<void> {
+    if (segment.end === 0) return
+    try {
+      await segment.closeReader()
+      if (!segment.path.endsWith(DEAD)) {
+        await this.#options.files.rename(segment.path, `${segment.path}${DEAD}`)
+        segment.path += DEAD
+      }
+      const file = await this.#options.files.open(segment.path, 'write')
+      await file.truncate(0).finally(() => file.close())
+      this.#options.onRemoved(segment)
+      segment.end = 0
+      segment.chargedBytes = 0
+    } catch {
+      return // It goes later.
     }
   }
 

@@ -1,14 +1,24 @@
 /**
- * A file system in memory that can fail, tear writes, and forget what was not synced. Everything random comes from the seed.
+ * A disk in memory that can fail, tear writes, and forget what was not synced. Everything random comes from the seed.
  *
  *     const disk = new Disk(seed)
+ *     const files = disk.mount()   // what one process sees of it, until it dies
  *     disk.fault = (operation) => (operation === 'write' ? errno('ENOSPC') : undefined)
  *     disk.powerCut()   // what was not synced is gone, or there in part
  */
 import { basename, dirname } from 'node:path'
 import type { Files, OpenFile } from '../../../src/storage/files.ts'
 
-export type Operation = 'open' | 'write' | 'read' | 'truncate' | 'sync' | 'rename' | 'remove' | 'syncFolder'
+export type Operation =
+  | 'open'
+  | 'list'
+  | 'write'
+  | 'read'
+  | 'truncate'
+  | 'sync'
+  | 'rename'
+  | 'remove'
+  | 'syncFolder'
 
 export function errno(code: string): Error {
   return Object.assign(new Error(`${code}: shim`), { code })
@@ -51,12 +61,12 @@ class Inode {
   }
 }
 
-export class Disk implements Files {
+export class Disk {
   readonly random: () => number
   /** By path: what a reader sees, and what a power cut leaves. */
   #names = new Map<string, Inode>()
   #durableNames = new Map<string, Inode>()
-  /** Raised by every power cut: files opened before it are dead. */
+  /** Raised when the process dies. */
   #life = 0
   fault: ((operation: Operation, path: string) => Error | undefined) | undefined
   /** Faults that were thrown, by operation. */
@@ -111,97 +121,93 @@ export class Disk implements Files {
     return [...this.#names.keys()].sort()
   }
 
-  async open(path: string, mode: 'create' | 'read' | 'write'): Promise<OpenFile> {
-    await this.#step('open', path)
-    let inode = this.#names.get(path)
-    if (mode === 'create') {
-      if (inode) throw errno('EEXIST')
-      inode = new Inode()
-      this.#names.set(path, inode)
-    }
-    if (!inode) throw errno('ENOENT')
-    return this.#handle(path, inode)
-  }
-
-  #handle(path: string, inode: Inode): OpenFile {
+  /** The file system of one process: after its death nothing that is left of it comes back or does anything. */
+  mount(): Files {
     const life = this.#life
-    const alive = () => {
-      // Whatever the dead process still has under way never comes back.
-      if (life !== this.#life) return new Promise<never>(() => {})
-      return undefined
+    const step = async (operation: Operation, path: string) => {
+      await new Promise<void>((resolve) => setImmediate(resolve))
+      if (life !== this.#life) await new Promise<never>(() => {})
+      const error = this.fault?.(operation, path)
+      if (!error) return
+      this.fired.set(operation, (this.fired.get(operation) ?? 0) + 1)
+      throw error
     }
     return {
-      write: async (buffers, position) => {
-        await alive()
-        const data = Buffer.concat(buffers)
-        this.writes++
-        try {
-          await this.#step('write', path)
-        } catch (error) {
-          if (life === this.#life)
-            inode.write(data.subarray(0, Math.floor(this.random() * data.length)), position)
-          throw error
-        }
-        await alive()
-        inode.write(data, position)
+      open: async (path, mode) => {
+        await step('open', path)
+        return this.#handle(path, this.#inode(path, mode === 'create'), step)
       },
-      read: async (length, position) => {
-        await this.#step('read', path)
-        return Buffer.from(inode.content.subarray(position, position + length))
+      list: async (folder) => {
+        await step('list', folder)
+        return this.paths()
+          .filter((path) => dirname(path) === folder)
+          .map((path) => basename(path))
       },
-      size: async () => inode.length,
-      truncate: async (length) => {
-        await this.#step('truncate', path)
-        await alive()
-        inode.content = Buffer.from(inode.content.subarray(0, length))
+      makeFolder: async () => {},
+      rename: async (from, to) => {
+        await step('rename', from)
+        this.#rename(from, to)
       },
-      sync: async () => {
-        await this.#step('sync', path)
-        await alive()
-        inode.synced = Buffer.from(inode.content)
+      remove: async (path) => {
+        await step('remove', path)
+        if (!this.#names.delete(path)) throw errno('ENOENT')
+        if (this.random() < 0.5) this.#durableNames.delete(path)
       },
-      close: async () => {},
+      syncFolder: async (folder) => {
+        await step('syncFolder', folder)
+        for (const path of [...this.#durableNames.keys()])
+          if (dirname(path) === folder && !this.#names.has(path)) this.#durableNames.delete(path)
+        for (const [path, inode] of this.#names)
+          if (dirname(path) === folder) this.#durableNames.set(path, inode)
+      },
     }
   }
 
-  async list(folder: string): Promise<string[]> {
-    return this.paths()
-      .filter((path) => dirname(path) === folder)
-      .map((path) => basename(path))
+  #inode(path: string, create: boolean): Inode {
+    const known = this.#names.get(path)
+    if (create ? known : !known) throw errno(create ? 'EEXIST' : 'ENOENT')
+    if (known) return known
+    const made = new Inode()
+    this.#names.set(path, made)
+    return made
   }
 
-  async makeFolder(): Promise<void> {}
-
-  async rename(from: string, to: string): Promise<void> {
-    await this.#step('rename', from)
+  /** A rename is one step on the disk, too: it is there or not, and never in two halves. */
+  #rename(from: string, to: string): void {
     const inode = this.#names.get(from)
     if (!inode) throw errno('ENOENT')
     this.#names.delete(from)
     this.#names.set(to, inode)
-    // A rename is one step on the disk, too: it is there or not, and never in two halves.
     if (this.#durableNames.delete(from)) this.#durableNames.set(to, inode)
   }
 
-  async remove(path: string): Promise<void> {
-    await this.#step('remove', path)
-    if (!this.#names.delete(path)) throw errno('ENOENT')
-    if (this.random() < 0.5) this.#durableNames.delete(path)
-  }
-
-  async syncFolder(folder: string): Promise<void> {
-    await this.#step('syncFolder', folder)
-    for (const path of [...this.#durableNames.keys()])
-      if (dirname(path) === folder && !this.#names.has(path)) this.#durableNames.delete(path)
-    for (const [path, inode] of this.#names) if (dirname(path) === folder) this.#durableNames.set(path, inode)
-  }
-
-  async #step(operation: Operation, path: string): Promise<void> {
-    const life = this.#life
-    await new Promise<void>((resolve) => setImmediate(resolve))
-    if (life !== this.#life) await new Promise<never>(() => {})
-    const error = this.fault?.(operation, path)
-    if (!error) return
-    this.fired.set(operation, (this.fired.get(operation) ?? 0) + 1)
-    throw error
+  #handle(path: string, inode: Inode, step: (operation: Operation, path: string) => Promise<void>): OpenFile {
+    return {
+      write: async (buffers, position) => {
+        const data = Buffer.concat(buffers)
+        this.writes++
+        try {
+          await step('write', path)
+        } catch (error) {
+          inode.write(data.subarray(0, Math.floor(this.random() * data.length)), position)
+          throw error
+        }
+        inode.write(data, position)
+      },
+      read: async (length, position) => {
+        await step('read', path)
+        return Buffer.from(inode.content.subarray(position, position + length))
+      },
+      size: async () => inode.length,
+      truncate: async (length) => {
+        await step('truncate', path)
+        inode.content = Buffer.from(inode.content.subarray(0, length))
+      },
+      sync: async () => {
+        await step('sync', path)
+        inode.synced = Buffer.from(inode.content)
+      },
+      close: async () => {},
+    }
   }
 }

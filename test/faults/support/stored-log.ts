@@ -4,7 +4,6 @@ import type { Budget } from '../../../src/component/host.ts'
 import { silentLogger } from '../../../src/component/logger.ts'
 import type { LogOptions } from '../../../src/storage/log.ts'
 import { LogFiles } from '../../../src/storage/log-files.ts'
-import type { Place } from '../../../src/storage/segment.ts'
 import { storageTelemetry } from '../../../src/storage/telemetry.ts'
 import { TestMeter } from '../../support/meter.ts'
 import { traces } from '../../support/otlp.ts'
@@ -25,7 +24,7 @@ export async function openLog(disk: Disk, settings: LogSettings = {}) {
   const meter = new TestMeter()
   const health: (Error | undefined)[] = []
   const { log, recovered } = await LogFiles.open({
-    files: disk,
+    files: disk.mount(),
     folder: FOLDER,
     log: LOG,
     shard: settings.shard ?? 0,
@@ -48,14 +47,4 @@ export async function openLog(disk: Disk, settings: LogSettings = {}) {
 /** A batch of one span with a name, and as many bytes as wanted beside it. */
 export function batchOf(name: string, padding = 0) {
   return traces({ spans: [name], resource: { padding: 'x'.repeat(padding) } })
-}
-
-export async function namesIn(
-  log: LogFiles,
-  places: readonly Place[],
-  nameOf: (batch: Awaited<ReturnType<LogFiles['read']>>) => string,
-) {
-  const names: string[] = []
-  for (const place of places) names.push(nameOf(await log.read(place)))
-  return names
 }
