@@ -15,8 +15,9 @@ export const POOL_LIMIT_BYTES = 16 * 1024 * 1024
 
 const free: Buffer[][] = []
 for (let bits = SMALLEST_BITS; bits <= LARGEST_BITS; bits++) free.push([])
-/** Buffers that are out: only these are taken back. */
-const lent = new WeakSet<ArrayBufferLike>()
+/** Marks buffers of the pool; true while they are out: only these are taken back. A WeakSet would cost each small collection a visit. */
+const LENT = Symbol('lent')
+type Marked = ArrayBufferLike & { [LENT]?: boolean }
 let keptBytes = 0
 
 function classOf(sizeBytes: number): number {
@@ -31,15 +32,16 @@ export function takePayload(sizeBytes: number): Buffer {
   let buffer = list.pop()
   if (buffer === undefined) buffer = Buffer.allocUnsafeSlow(1 << (index + SMALLEST_BITS))
   else keptBytes -= buffer.length
-  lent.add(buffer.buffer)
+  ;(buffer.buffer as Marked)[LENT] = true
   return buffer
 }
 
 /** Takes back what `view` is a view of, if it came from here. Nobody may use any view of it from now on. */
 export function givePayload(view: Uint8Array): void {
-  const { buffer } = view
+  const buffer: Marked = view.buffer
   // A buffer that went to another thread is empty here.
-  if (buffer.byteLength === 0 || !lent.delete(buffer)) return
+  if (buffer[LENT] !== true || buffer.byteLength === 0) return
+  buffer[LENT] = false
   if (keptBytes + buffer.byteLength > POOL_LIMIT_BYTES) return
   keptBytes += buffer.byteLength
   free[classOf(buffer.byteLength)]?.push(Buffer.from(buffer))
