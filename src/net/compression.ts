@@ -31,6 +31,7 @@ const SYNC_INPUT_BYTES = 32 * 1024
 const SYNC_OUTPUT_BYTES = 1024 * 1024
 const MAX_JOBS = 4
 const LARGEST_FIRST_CHUNK = 1024 * 1024
+const SMALLEST_CHUNK = 16 * 1024
 
 const gunzip = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.gunzip)
 const inflate = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.inflate)
@@ -193,11 +194,14 @@ export async function compress(
   if (algorithm === 'snappy') return encodeSnappyBlock(data)
   if (algorithm === 'x-snappy-framed') return encodeSnappyFrames(data)
   const small = data.length <= SYNC_INPUT_BYTES
+  // In as few pieces as can be expected: each one more is a round through the thread pool, and a copy at the end.
+  const chunkSize = Math.min(Math.max(data.length >> 2, SMALLEST_CHUNK), LARGEST_FIRST_CHUNK)
   if (algorithm === 'zstd') {
-    const options = level === undefined ? {} : { params: { [zlib.constants.ZSTD_c_compressionLevel]: level } }
+    const params = level === undefined ? {} : { [zlib.constants.ZSTD_c_compressionLevel]: level }
+    const options = { params, chunkSize }
     return small ? zlib.zstdCompressSync(data, options) : zstdCompress(data, options)
   }
-  const options = level === undefined ? {} : { level }
+  const options = level === undefined ? { chunkSize } : { level, chunkSize }
   if (algorithm === 'gzip') return small ? zlib.gzipSync(data, options) : gzip(data, options)
   return small ? zlib.deflateSync(data, options) : deflate(data, options)
 }
