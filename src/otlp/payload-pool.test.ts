@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { givePayload, POOL_LIMIT_BYTES, takePayload } from './payload-pool.ts'
+import { givePayload, keepPayload, POOL_LIMIT_BYTES, takePayload } from './payload-pool.ts'
 
 test('a buffer that was given back is used again, for any size of its class', () => {
   const first = takePayload(36_000)
@@ -42,4 +42,12 @@ test('no more than the limit is kept', () => {
   for (let index = 0; index < taken.length; index++) if (buffers.has(takePayload(size).buffer)) again++
   expect(again).toBeLessThanOrEqual(POOL_LIMIT_BYTES / size)
   expect(again).toBeGreaterThan(0)
+})
+
+test('what is kept does not come back', () => {
+  const kept = takePayload(50_000)
+  keepPayload(kept.subarray(10, 20))
+  givePayload(kept)
+  expect(takePayload(50_000).buffer).not.toBe(kept.buffer)
+  keepPayload(Buffer.alloc(10))
 })

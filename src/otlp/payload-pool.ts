@@ -49,5 +49,6 @@ export function givePayload(view: Uint8Array): void {
 
 /** Leaves what `view` is a view of to the garbage collector: something refers to it for longer than its owner knows. */
 export function keepPayload(view: Uint8Array): void {
-  lent.delete(view.buffer)
+  const buffer: Marked = view.buffer
+  if (buffer[LENT] === true) buffer[LENT] = false
 }
