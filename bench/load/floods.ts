@@ -99,6 +99,17 @@ async function counts(url: string): Promise<Map<string, number>> {
 
 const rssMb = (pid: number) =>
   Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024)
+/** CPU of Weir while this runs, in percent of one core: the part of the picture that a busy machine does not blur. */
+async function withCpu<T>(run: () => Promise<T>): Promise<readonly [result: T, percent: number]> {
+  const ticks = () => {
+    const fields = readFileSync(`/proc/${weir.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+    return Number(fields[11]) + Number(fields[12])
+  }
+  const [before, startMs] = [ticks(), performance.now()]
+  const result = await run()
+  return [result, ((ticks() - before) * 1000) / (performance.now() - startMs)]
+}
+
 const median = (list: number[]) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)] ?? Number.NaN
 
 const { weir, metricsUrl } = await start()
@@ -138,23 +149,27 @@ console.log(
 )
 await measure(3)
 console.log(
-  '| attack | p99 before, ms | during | ratio | errors | held | counted in a round | RSS MB during / after |',
+  '| attack | p99 before, ms | during | ratio | CPU % before / during | errors | held | counted in a round | RSS MB during / after |',
 )
-console.log('| --- | --- | --- | --- | --- | --- | --- | --- | --- |')
+console.log('| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |')
 for (const [name, target] of ATTACKS) {
   if (!name.includes(values.only)) continue
   const before: number[] = []
   const during: number[] = []
   const ratios: number[] = []
+  const cpuBefore: number[] = []
+  const cpuDuring: number[] = []
   let errors = 0
   let held = 0
   let rssDuring = 0
   let ledgerDuring = 0
   const countedBefore = await counts(metricsUrl)
   for (let round = 0; round < rounds; round++) {
-    const quiet = await measure()
+    const [quiet, quietCpu] = await withCpu(() => measure())
     const attacker = await attack(name, port(target))
-    const loud = await measure()
+    const [loud, loudCpu] = await withCpu(() => measure())
+    cpuBefore.push(quietCpu)
+    cpuDuring.push(loudCpu)
     held = await connections()
     rssDuring = Math.max(rssDuring, rssMb(weir.pid))
     ledgerDuring = Math.max(ledgerDuring, await ledgerMb())
@@ -177,6 +192,7 @@ for (const [name, target] of ATTACKS) {
     median(before).toFixed(1),
     median(during).toFixed(1),
     median(ratios).toFixed(2),
+    `${median(cpuBefore).toFixed(0)} / ${median(cpuDuring).toFixed(0)}`,
     errors,
     held,
     counted.join(', '),

@@ -23,7 +23,7 @@ export interface ServerTlsOptions {
   /** A handshake or a reload failed. */
   onProblem(message: string, error: Error): void
   /** A connection was closed before its handshake was done, for this reason. */
-  onRefused?(reason: 'tls_handshake' | 'tls_timeout' | 'alpn'): void
+  onRefused?(reason: 'tls_handshake' | 'tls_timeout' | 'tls_hang_up' | 'alpn'): void
   readonly nowMs: () => number
   readonly handshakeTimeoutMs?: number
 }
@@ -59,10 +59,12 @@ export function createServerTls(config: ServerTlsConfig, options: ServerTlsOptio
   })
   server.on('tlsClientError', (error, socket) => {
     socket.on('error', ignore)
-    const late = 'code' in error && error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT'
-    options.onRefused?.(late ? 'tls_timeout' : 'tls_handshake')
-    options.onProblem('TLS handshake failed', error)
     socket.destroy()
+    const code = 'code' in error ? error.code : undefined
+    // Clients begin more connections than they use, and leave those that they do not need: no problem of anybody.
+    if (code === 'ECONNRESET') return void options.onRefused?.('tls_hang_up')
+    options.onRefused?.(code === 'ERR_TLS_HANDSHAKE_TIMEOUT' ? 'tls_timeout' : 'tls_handshake')
+    options.onProblem('TLS handshake failed', error)
   })
   server.on('error', (error) => options.onProblem('TLS server failed', error))
 
