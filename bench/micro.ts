@@ -28,7 +28,7 @@ for (const file of chosen) {
     for (const line of output.split('\n')) {
       const [, label, middle, unit, least, most, rest] = FIGURE.exec(line.trim()) ?? []
       if (label === undefined) continue
-      const about = `${unit} ${rest}`.replace(/^[\s,]+/, '').trim()
+      const about = `${unit?.trim()}${rest}`.replace(/^[\s,]+/, '').trim()
       console.log(`| ${name} | ${label.trim()} | ${middle} | ${least} to ${most} | ${about} |`)
     }
     const seconds = ((performance.now() - startMs) / 1000).toFixed(0)

@@ -27,21 +27,25 @@ export async function startSink(mode: 'bytes' | 'spans' = 'bytes', cores?: strin
 
 export const sleep = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000))
 
-/** How long a sink that still gets something is waited for: what comes late is part of the cost. */
+/** How long a collector that still sends is waited for: what comes late is part of the cost. */
 const LATE_SECONDS = 60
-const QUIET_SECONDS = 0.5
+const LOOK_SECONDS = 0.5
+/** A collector that uses less than this share of a core, and sends nothing, has nothing left. */
+const IDLE_SHARE = 0.06
 
 /** Until what is held was decided and sent. */
-async function settled(row: Row, sink: Sink | undefined): Promise<void> {
+async function settled(row: Row, running: RunningCollector, sink: Sink | undefined): Promise<void> {
   await sleep(row.length.settleSeconds)
   if (sink === undefined) return
-  let before = -1
+  let [bytes, cpu] = [-1, running.cpuMicros()]
   let quiet = 0
-  for (let waited = 0; waited < LATE_SECONDS && quiet < 2; waited += QUIET_SECONDS) {
-    const { bytes } = await sink.counts()
-    quiet = bytes === before ? quiet + 1 : 0
-    before = bytes
-    await sleep(QUIET_SECONDS)
+  for (let waited = 0; waited < LATE_SECONDS && quiet < 2; waited += LOOK_SECONDS) {
+    await sleep(LOOK_SECONDS)
+    const [bytesNow, cpuNow] = [(await sink.counts()).bytes, running.cpuMicros()]
+    const idle = (cpuNow - cpu) / 1e6 / LOOK_SECONDS < IDLE_SHARE
+    quiet = bytesNow === bytes && idle ? quiet + 1 : 0
+    bytes = bytesNow
+    cpu = cpuNow
   }
 }
 
@@ -72,12 +76,12 @@ async function loaded(
   const plan = { ...row.load, port }
   const ask = (more: Partial<LoadPlan>) => driver.ask<LoadResult>(JSON.stringify({ ...plan, ...more }))
   const warm = await ask({ seconds: warmUpSeconds, serial: 1 })
-  await settled(row, sink)
+  await settled(row, running, sink)
   const sinkBefore = await sink?.counts()
   const before = running.cpuMicros()
   const load = await ask({ seconds, serial: warm.nextSerial })
   const busy = running.cpuMicros() - before
-  await settled(row, sink)
+  await settled(row, running, sink)
   const cpuMicros = running.cpuMicros() - before
   const sinkAfter = await sink?.counts()
   const sinkMicros = (sinkAfter?.cpuMicros ?? 0) - (sinkBefore?.cpuMicros ?? 0)
