@@ -105,6 +105,13 @@ test('mutual TLS presents the certificate; a missing file is a config error', as
   expect(await call({ endpoint, tls: { ca_file: join(folder, 'none.pem') } })).toBeInstanceOf(ConfigError)
 })
 
+test('headers that gRPC cannot carry are a config error', async () => {
+  const f = (headers: object) => call({ endpoint: '127.0.0.1:1', tls: { insecure: true }, headers })
+  expect(await f({ 'a!b': 'x' })).toBeInstanceOf(ConfigError)
+  expect(await f({ name: 'caf\u00e9' })).toBeInstanceOf(ConfigError)
+  expect(await f({ 'name-bin': 'caf\u00e9' })).toBeInstanceOf(RetryableError)
+})
+
 test('finds a backend that comes back, and the authenticator is asked for', async () => {
   const first = await new GrpcBackend().start([PATH])
   const { endpoint } = first

@@ -5,7 +5,7 @@
  */
 import type { ClientAuthenticator } from '../component/auth.ts'
 import type { Host } from '../component/host.ts'
-import { DownstreamError, RetryableError, ShutdownError, toError } from '../errors.ts'
+import { ConfigError, DownstreamError, RetryableError, ShutdownError, toError } from '../errors.ts'
 import { NO_CONTEXT } from '../otlp/batch.ts'
 import { FieldCursor, LEN } from '../otlp/wire.ts'
 import { clientAuthenticator, type RequestHeaders, sendAuthorized, withoutTls } from './client-auth.ts'
@@ -20,6 +20,7 @@ import {
   type MessageCompression,
 } from './grpc-transport.ts'
 import { createHttp2GrpcTransport } from './http2/client-channel.ts'
+import { headerFields } from './http2/client-heads.ts'
 import { usesProxyOfEnvironment } from './proxy.ts'
 import { ClientTls } from './tls.ts'
 import { USER_AGENT } from './user-agent.ts'
@@ -95,6 +96,7 @@ export class GrpcClient {
   start(): void {
     const { tls } = this.#config
     this.#tls = new ClientTls(this.#target.forceTls ? { ...tls, insecure: false } : tls)
+    checkHeaders(this.#headers)
     this.#auth = clientAuthenticator(this.#config.auth, this.#host)
     if (this.#auth?.needsTls && !this.#tls.options()) throw withoutTls(this.#config.auth)
     this.#connected().connect()
@@ -192,6 +194,16 @@ export class GrpcClient {
           }
         : undefined,
     }
+  }
+}
+
+/** What gRPC cannot carry is known at the start, not with the first call. Throws ConfigError. */
+function checkHeaders(headers: RequestHeaders): void {
+  try {
+    headerFields(headers)
+  } catch (error) {
+    const { message } = toError(error)
+    throw new ConfigError([{ file: 'exporter', line: 0, column: 0, path: 'headers', message }])
   }
 }
 

@@ -497,6 +497,22 @@ test('memory of a message that the socket has not taken yet stays out of the poo
   for (const bytes of slow) givePayload(bytes)
   const taken = Array.from({ length: 12 }, () => takePayload(4 * 1024 * 1024).buffer)
   expect(slow.some((bytes) => !taken.includes(bytes.buffer))).toBe(true)
+  // Shared memory will be written to by another thread, so the connection that still has to read it ends.
+  const shared = Buffer.from(new SharedArrayBuffer(8 * 1024 * 1024))
+  const third = dial(server.port)
+  const other = await server.peer(1)
+  const whole = call(third, shared.subarray(0, 50_000))
+  other.send(okAnswer(await callStream(other)))
+  await whole
+  expect(dataOf(other, 1).length).toBe(50_005)
+  other.socket.pause()
+  const given = new AbortController()
+  const cut = status(call(third, shared, { attempt: given.signal }))
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  given.abort()
+  expect((await cut).code).toBe(GRPC.CANCELLED)
+  other.socket.resume()
+  await expect.poll(() => other.closed).toBe(true)
 })
 
 test('several addresses: round_robin uses all, pick_first the first that answers; a name is resolved anew', async () => {

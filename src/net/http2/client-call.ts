@@ -143,10 +143,17 @@ export class ClientCall implements Room {
     return true
   }
 
-  /** What the socket still has to read is not to be used again when the owner of the bytes thinks that they are free. */
+  /**
+   * What the socket still has to read is not to be used again when the owner of the bytes thinks that they are free. Memory
+   * that is shared with another shard cannot be kept from that, so then the connection ends.
+   */
   #keepUnsent(): void {
-    if (this.#output !== undefined && this.#output.taken < this.#endsAt)
-      for (const chunk of this.#chunks) keepPayload(chunk)
+    const output = this.#output
+    if (output === undefined || output.taken >= this.#endsAt) return
+    for (const chunk of this.#chunks) {
+      if (chunk.buffer instanceof SharedArrayBuffer) return void output.cut()
+      keepPayload(chunk)
+    }
   }
 
   take(bytes: number): boolean {

@@ -8,7 +8,8 @@
  *
  * A name is resolved anew whenever a connection is made anew. Calls wait while a connection may still come, MAX_WAITING of them;
  * when there is none to be had they fail, unless they wait for it. Deadlines and keepalive are looked at by one timer, which
- * runs while there is something to look at, so they are up to SWEEP_MS late.
+ * runs while there is something to look at, so they are up to SWEEP_MS late. Over 300 lines since calls that wait and addresses that
+ * come and go wait for each other.
  */
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'

@@ -94,6 +94,15 @@ export class Output {
     this.#pieceBytes += end - start
   }
 
+  /** What the socket has not taken may not be read any more: nothing else is sent, and the connection ends. */
+  cut(): void {
+    this.#pieces = []
+    this.#pieceBytes = 0
+    this.#cut = 0
+    this.length = 0
+    this.#socket.destroy()
+  }
+
   /** A frame of at most one 32-bit number: RST_STREAM, WINDOW_UPDATE. */
   number(type: number, streamId: number, value: number): void {
     this.reserve(FRAME_HEAD_BYTES + 4)
