@@ -19,6 +19,8 @@ export interface Entry {
   /** How many unfinished batches hold a part of it, plus one while a part waits for its batch. */
   parts: number
   error: Error | undefined
+  /** Told when an attempt with a part of it has ended, however. */
+  readonly attempted?: (() => void) | undefined
   /** Told when the last part has ended. */
   readonly done: (entry: Entry) => void
 }

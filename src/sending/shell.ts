@@ -110,7 +110,8 @@ class Shell implements Consumer, Component {
       consumers: this.#maxActive,
       admission,
       wants: () => this.#ready.length + this.#active < this.#maxActive + READ_AHEAD,
-      send: (batch, done) => this.#begin(batch, 0, (entry) => done(this.#staysStored(entry.error))),
+      send: (batch, done, attempted) =>
+        this.#begin(batch, 0, (entry) => done(this.#staysStored(entry.error)), attempted),
       onLost: (items) => telemetry.sendFailed.add(items),
     })
   }
@@ -200,8 +201,8 @@ class Shell implements Consumer, Component {
     })
   }
 
-  #begin(batch: Batch, size: number, done: (entry: Entry) => void): void {
-    const entry: Entry = { batch, size, parts: 0, error: undefined, done }
+  #begin(batch: Batch, size: number, done: (entry: Entry) => void, attempted?: () => void): void {
+    const entry: Entry = { batch, size, parts: 0, error: undefined, attempted, done }
     if (this.#batcher && !this.#stopped.reason) {
       this.#batcher.add(entry)
       return
@@ -226,7 +227,7 @@ class Shell implements Consumer, Component {
   }
 
   async #run(job: Job): Promise<void> {
-    const error = await this.#send(job.batch, this.#deadline(job))
+    const error = await this.#send(job.batch, this.#deadline(job), job.entries)
     for (const entry of job.entries) finishPart(entry, error)
     this.#pump()
     this.#stored?.feed()
@@ -255,7 +256,11 @@ class Shell implements Consumer, Component {
   }
 
   /** Sends, counts, logs. Never rejects: the error comes back. */
-  async #send(batch: Batch, deadlineMs: number | undefined): Promise<Error | undefined> {
+  async #send(
+    batch: Batch,
+    deadlineMs: number | undefined,
+    entries: readonly Entry[] = [],
+  ): Promise<Error | undefined> {
     const { host, detailed, random = Math.random } = this.#settings
     this.#inFlight.set(++this.#active)
     detailed?.sendSize.record(batch.itemCount)
@@ -266,7 +271,10 @@ class Shell implements Consumer, Component {
       stopped: this.#stopped,
       random,
       attempt: (part) => attempt(this.#exporter, part, this.#sending.timeoutMs, host.clock, this.#cutOff),
-      onAttempt: (error) => this.#noteHealth(error),
+      onAttempt: (error) => {
+        for (const entry of entries) entry.attempted?.()
+        this.#noteHealth(error)
+      },
       onWait: (error, waitMs, part) => this.#logWait(error, waitMs, part),
     }).catch((error): Outcome => ({ sentItems: 0, failedItems: batch.itemCount, error: toError(error) }))
     this.#inFlight.set(--this.#active)

@@ -4,7 +4,7 @@
  * memory as well, up to a limit, so that it need not be read back.
  *
  * What a crash left goes first, oldest first. A request that was among the first ones when the process crashed twice in a row is sent
- * alone, and parked when it happens again: then it is what brings the process down.
+ * alone, and parked when it happens again: then it is what brings the process down. Any end of an attempt clears it.
  */
 import type { Sizer } from '../component/define.ts'
 import type { Host } from '../component/host.ts'
@@ -39,8 +39,8 @@ export interface StoredQueueOptions {
   readonly admission: Admission
   /** True when the exporter can take more. */
   readonly wants: () => boolean
-  /** Sends it. `done` is told once; with an error that is not for good it stays on the disk. */
-  readonly send: (batch: Batch, done: (keep: boolean) => void) => void
+  /** Sends it. `done` is told once, and whether it stays on the disk; `attempted` when an attempt has ended. */
+  readonly send: (batch: Batch, done: (keep: boolean) => void, attempted: (() => void) | undefined) => void
   /** Dropped without being sent: damaged, or parked. */
   readonly onLost: (items: number) => void
 }
@@ -150,14 +150,16 @@ export class StoredQueue {
     this.#open++
     this.#openBytes += record.byteLength
     this.#alone = record.crashes >= ALONE_AFTER_CRASHES
-    this.#options.send(batch, (keep) => {
+    const done = (keep: boolean) => {
       this.#open--
       this.#openBytes -= record.byteLength
       this.#alone = false
       if (!keep) this.#log?.release(record)
       this.#options.admission.leave(size)
       this.feed()
-    })
+    }
+    const clear = () => this.#log?.clear(record)
+    this.#options.send(batch, done, record.crashes > 0 ? clear : undefined)
   }
 
   async #park({ record, size }: Stored): Promise<void> {

@@ -13,6 +13,7 @@ import {
   type SETTLED,
   STATE,
   type StateChange,
+  toRanges,
 } from './record.ts'
 import { Place, type Segment } from './segment.ts'
 
@@ -90,26 +91,31 @@ export function encodeGroup(
 /** What has changed since the last write: released records, and files to be removed. */
 export class Changes {
   readonly #released = new Map<Segment, number[]>()
+  readonly #cleared = new Map<Segment, number[]>()
   readonly removing = new Set<Segment>()
 
   get empty(): boolean {
-    return this.#released.size === 0 && this.removing.size === 0
+    return this.#released.size === 0 && this.#cleared.size === 0 && this.removing.size === 0
   }
 
   release(segment: Segment, sequence: number): void {
-    const known = this.#released.get(segment)
-    if (known) known.push(sequence)
-    else this.#released.set(segment, [sequence])
+    addTo(this.#released, segment, [sequence])
+  }
+
+  clear(segment: Segment, sequence: number): void {
+    addTo(this.#cleared, segment, [sequence])
   }
 
   /** A file that is removed needs no releases. */
   remove(segment: Segment): void {
     this.#released.delete(segment)
+    this.#cleared.delete(segment)
     this.removing.add(segment)
   }
 
   forget(segment: Segment): void {
     this.#released.delete(segment)
+    this.#cleared.delete(segment)
     this.removing.delete(segment)
   }
 
@@ -118,28 +124,33 @@ export class Changes {
     const taken = new Changes()
     taken.add(this)
     this.#released.clear()
+    this.#cleared.clear()
     this.removing.clear()
     return taken
   }
 
   /** Gives back what could not be written. */
   add(other: Changes): void {
-    for (const [segment, sequences] of other.#released) {
-      const known = this.#released.get(segment)
-      if (known) known.push(...sequences)
-      else this.#released.set(segment, sequences)
-    }
+    for (const [segment, sequences] of other.#released) addTo(this.#released, segment, sequences)
+    for (const [segment, sequences] of other.#cleared) addTo(this.#cleared, segment, sequences)
     for (const segment of other.removing) this.remove(segment)
   }
 
-  encode(toRanges: (numbers: readonly number[]) => number[]): StateChange {
-    return {
-      released: [...this.#released].map(([segment, sequences]) => [
-        segment.incarnation,
-        segment.number,
-        toRanges(sequences),
-      ]),
-      removed: [...this.removing].map((segment) => [segment.incarnation, segment.number]),
-    }
+  encode(): StateChange {
+    const removed = [...this.removing].map(({ incarnation, number }) => [incarnation, number] as const)
+    const released = rangesOf(this.#released)
+    return this.#cleared.size === 0
+      ? { released, removed }
+      : { released, removed, cleared: rangesOf(this.#cleared) }
   }
+}
+
+function addTo(map: Map<Segment, number[]>, segment: Segment, sequences: readonly number[]): void {
+  const known = map.get(segment)
+  if (known) known.push(...sequences)
+  else map.set(segment, [...sequences])
+}
+
+function rangesOf(map: ReadonlyMap<Segment, readonly number[]>): StateChange['released'] {
+  return [...map].map(([{ incarnation, number }, sequences]) => [incarnation, number, toRanges(sequences)])
 }

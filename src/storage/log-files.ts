@@ -144,7 +144,10 @@ export class LogFiles {
   }
 
   #settled(places: readonly Place[]): void {
-    for (const place of places) place.crashes = 0
+    for (const place of places) {
+      place.crashes = 0
+      place.segment.touch()
+    }
     void this.#side(SETTLED, []).catch(() => {})
   }
 
@@ -226,6 +229,12 @@ export class LogFiles {
     place.released = true
     this.#addRecords(-1)
     this.#writer.release(place)
+  }
+
+  clear(place: Place): void {
+    if (place.crashes === 0 || place.released) return
+    place.crashes = 0
+    this.#writer.clear(place)
   }
 
   flush(): Promise<void> {

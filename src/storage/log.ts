@@ -28,7 +28,7 @@ export interface StoredRecord {
   readonly items: number
   /** Payload bytes, without what the log adds. */
   readonly byteLength: number
-  /** How many crashes in a row happened while this record was among the first `inFlight` of the log. */
+  /** How many crashes in a row happened while this record was among the first `inFlight` of the log, and was not cleared. */
   readonly crashes: number
 }
 
@@ -53,6 +53,8 @@ export interface DurableLog {
   append(batch: Batch): Promise<StoredRecord>
   /** The record is done with: delivered, or dropped and counted. Cheap: no promise, written in groups. Twice is once. */
   release(record: StoredRecord): void
+  /** Work on the record has come to an end, whatever it was, and the process lives: no crash before counts. */
+  clear(record: StoredRecord): void
   /** Rejects with CorruptRecordError when the disk does not give back what was written; it is then released and counted as lost. */
   read(record: StoredRecord): Promise<Batch>
   /** What was not released when the log was opened, oldest first. The list is handed out once; recover() hands out the same. */

@@ -126,6 +126,8 @@ export function decodeBatch(payload: Uint8Array, header: RecordHeader): Batch {
 export interface StateChange {
   readonly released: readonly (readonly [incarnation: string, number: number, ranges: readonly number[]])[]
   readonly removed: readonly (readonly [incarnation: string, number: number])[]
+  /** Sequences that crashes are not counted for any more. */
+  readonly cleared?: StateChange['released']
 }
 
 /** Ascending numbers as ranges, both ends included. */

@@ -85,6 +85,7 @@ class Recovery {
   readonly #released = new Map<string, number[]>()
   readonly #removed = new Set<string>()
   readonly #emptied: Segment[] = []
+  readonly #cleared = new Set<string>()
   readonly #notes: { order: number; note: Note }[] = []
   readonly #losses: Losses = {
     corruptBytes: 0,
@@ -233,7 +234,11 @@ class Recovery {
     }
   }
 
-  #change({ released, removed }: StateChange): void {
+  #change({ released, removed, cleared = [] }: StateChange): void {
+    for (const [incarnation, number, ranges] of cleared)
+      for (let index = 0; index < ranges.length; index += 2)
+        for (let sequence = ranges[index] ?? 0; sequence <= (ranges[index + 1] ?? -1); sequence++)
+          this.#cleared.add(`${incarnation}-${number}-${sequence}`)
     for (const [incarnation, number] of removed) this.#removed.add(`${incarnation}-${number}`)
     for (const [incarnation, number, ranges] of released) {
       const id = `${incarnation}-${number}`
@@ -328,7 +333,8 @@ class Recovery {
         const counts = new Map(crashes)
         if (counts.size === 0) continue
         for (const place of this.#found.get(`${incarnation}-${number}`)?.segment.live ?? [])
-          place.crashes = counts.get(place.sequence) ?? 0
+          if (!this.#cleared.has(`${place.segment.id}-${place.sequence}`))
+            place.crashes = counts.get(place.sequence) ?? 0
       }
     }
   }

@@ -181,6 +181,11 @@ export class Segment {
     this.#state = undefined
   }
 
+  /** Something about a record in it has changed. */
+  touch(): void {
+    this.#state = undefined
+  }
+
   /** Made anew only when something changed since it was asked for last. */
   state(): SegmentState {
     if (this.#state?.count === this.count) return this.#state

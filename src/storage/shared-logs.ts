@@ -93,6 +93,10 @@ class LogClient implements DurableLog {
     return this.#log.read(placeOf(record))
   }
 
+  clear(record: StoredRecord): void {
+    this.#log.clear(placeOf(record))
+  }
+
   takeRecovered(): StoredRecord[] {
     const recovered = this.#recovered
     this.#recovered = []

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { RefusedError, toError } from '../errors.ts'
 import type { Files, OpenFile } from './files.ts'
 import { Changes, type EncodedGroup, encodeGroup, fileBytesOf, type Waiting } from './group.ts'
-import { NOTE, toRanges } from './record.ts'
+import { NOTE } from './record.ts'
 import { DEAD, encodeSegmentHeader, type Place, Segment, segmentName } from './segment.ts'
 
 const MAX_GROUP_BYTES = 8 * 1024 * 1024
@@ -78,6 +78,12 @@ export class Writer {
     segment.remove(place)
     this.#changes.release(segment, sequence)
     if (segment.live.size === 0) this.#retire()
+    this.#later(RELEASE_DELAY_MS)
+  }
+
+  clear(place: Place): void {
+    place.segment.touch()
+    this.#changes.clear(place.segment, place.sequence)
     this.#later(RELEASE_DELAY_MS)
   }
 
@@ -155,7 +161,7 @@ export class Writer {
       let bytes = 0
       for (const waiting of group) bytes += fileBytesOf(waiting)
       const segment = await this.#activeFor(bytes)
-      const state = changes.empty ? undefined : changes.encode(toRanges)
+      const state = changes.empty ? undefined : changes.encode()
       const encoded = encodeGroup(group, state, segment, this.nextOrder())
       await this.#file?.write(encoded.buffers, segment.end)
       if (this.#options.fsync && (group.length > 0 || changes.removing.size > 0)) {
