@@ -7,6 +7,8 @@ import { answer, ClientGone, readBody } from './http-body.ts'
 import { type Exchange, HttpServer, type HttpServerOptions } from './http-server.ts'
 import { InFlightBytes } from './in-flight.ts'
 
+/** Nothing is said about speed: a busy machine may take its time. */
+const PATIENT = { timeout: 20_000 }
 const closers: (() => Promise<void> | void)[] = []
 afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close()
@@ -143,9 +145,9 @@ test('100 Continue is sent only when the body is wanted', async () => {
 test('a client that goes away in the middle of a body leaves nothing behind', async () => {
   const { port, inFlight, errors, server } = await serve()
   const talk = new Talk(port, post(500, 'x'.repeat(100)))
-  await expect.poll(() => inFlight.usedBytes).toBe(100)
+  await expect.poll(() => inFlight.usedBytes, PATIENT).toBe(100)
   talk.socket.resetAndDestroy()
-  await expect.poll(() => server.connectionCount).toBe(0)
+  await expect.poll(() => server.connectionCount, PATIENT).toBe(0)
   expect(inFlight.usedBytes).toBe(0)
   expect(errors[0]).toBeInstanceOf(ClientGone)
 })
@@ -171,7 +173,7 @@ test('an answer that takes longer than write_timeout is cut', async () => {
   const clock = new ScriptedClock()
   const { port } = await serve({ clock, writeTimeoutMs: 1000, handle: () => new Promise(() => {}) })
   const talk = new Talk(port, post(1))
-  await expect.poll(() => clock.pendingTimers).toBe(2) // One is the server's own.
+  await expect.poll(() => clock.pendingTimers, PATIENT).toBe(2) // One is the server's own.
   await clock.advance(1000)
   expect(await talk.closed).toBe('')
 })
@@ -190,10 +192,10 @@ test('over the connection limit idle connections make room, busy ones do not', a
   const idle = new Talk(port, post(1))
   await idle.says('got 1')
   const busy = new Talk(port, post(10, 'x'))
-  await expect.poll(() => server.connectionCount).toBe(2)
+  await expect.poll(() => server.connectionCount, PATIENT).toBe(2)
   const next = new Talk(port, post(10, 'x'))
   await idle.closed
-  await expect.poll(() => handled.length).toBe(3)
+  await expect.poll(() => handled.length, PATIENT).toBe(3)
   expect(await new Talk(port, post(2)).closed).toBe('')
   expect(events).toEqual(['connection evicted', 'connection max_connections'])
   for (const talk of [busy, next]) {
@@ -207,7 +209,7 @@ test('connections that never sent a request make room before those that are idle
   const used = new Talk(port, post(1))
   await used.says('got 1')
   const unused = new Talk(port)
-  await expect.poll(() => server.connectionCount).toBe(2)
+  await expect.poll(() => server.connectionCount, PATIENT).toBe(2)
   await new Talk(port, post(2)).says('got 2')
   await unused.closed
   used.socket.write(post(3))
@@ -227,14 +229,14 @@ test('a peer that takes nothing of its answers is cut, and what it is owed let g
   const deaf = net.connect(port, '127.0.0.1', () => deaf.pause().write(post(0)))
   closers.push(() => void deaf.destroy())
   deaf.on('error', () => {})
-  await expect.poll(() => server.connectionCount).toBe(1)
+  await expect.poll(() => server.connectionCount, PATIENT).toBe(1)
   await new Promise((resolve) => setTimeout(resolve, 200)) // Until the kernel takes no more.
   await clock.advance(10_000)
   await clock.advance(50_000)
   expect([server.connectionCount, events]).toEqual([1, []])
   await clock.advance(10_000)
   expect(events).toEqual(['connection stalled'])
-  await expect.poll(() => server.connectionCount).toBe(0)
+  await expect.poll(() => server.connectionCount, PATIENT).toBe(0)
 })
 
 test('slow headers and slow bodies are cut in time, and counted', async () => {
@@ -269,7 +271,7 @@ test('reading pauses while too many bytes are in flight, and goes on when there 
   const { port, inFlight } = await serve({ clock }, 1000, 500)
   inFlight.take(400)
   const talk = new Talk(port, post(300))
-  await expect.poll(() => clock.pendingTimers).toBe(2) // One is the server's own.
+  await expect.poll(() => clock.pendingTimers, PATIENT).toBe(2) // One is the server's own.
   expect(talk.text).toBe('')
   inFlight.give(400)
   await talk.says('got 300')
@@ -282,7 +284,7 @@ test('a body that finds no room for too long is refused retryably', async () => 
   const { port, inFlight } = await serve({ clock }, 1000, 500)
   inFlight.take(400)
   const talk = new Talk(port, post(300))
-  await expect.poll(() => clock.pendingTimers).toBe(2) // One is the server's own.
+  await expect.poll(() => clock.pendingTimers, PATIENT).toBe(2) // One is the server's own.
   await clock.advance(5000)
   expect(await talk.says('refused')).toMatch(/^HTTP\/1.1 503/)
   expect(inFlight.usedBytes).toBe(400)
@@ -300,8 +302,8 @@ test('shutdown answers what is in flight, closes idle and unused connections, an
   await idle.says('done')
   const unused = new Talk(port)
   const slow = new Talk(port, 'GET /slow HTTP/1.1\r\nHost: a\r\n\r\n')
-  await expect.poll(() => server.connectionCount).toBe(3)
-  await expect.poll(() => release.toString()).not.toBe('() => {}')
+  await expect.poll(() => server.connectionCount, PATIENT).toBe(3)
+  await expect.poll(() => release.toString(), PATIENT).not.toBe('() => {}')
   const stopped = server.shutdown(AbortSignal.timeout(10_000))
   await Promise.all([idle.closed, unused.closed])
   expect(await new Talk(port, post(1)).closed).toBe('')
@@ -313,7 +315,7 @@ test('shutdown answers what is in flight, closes idle and unused connections, an
 test('shutdown cuts at the deadline', async () => {
   const { port, server } = await serve({ handle: () => new Promise(() => {}) })
   const talk = new Talk(port, post(1))
-  await expect.poll(() => server.connectionCount).toBe(1)
+  await expect.poll(() => server.connectionCount, PATIENT).toBe(1)
   await server.shutdown(AbortSignal.timeout(50))
   expect(await talk.closed).toBe('')
 })
