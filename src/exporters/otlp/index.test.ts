@@ -155,6 +155,16 @@ test('an aborted attempt ends the call; no backend is retryable', async () => {
   expect(error).toMatchObject({ message: 'UNAVAILABLE: connect ECONNREFUSED 127.0.0.1:1' })
 })
 
+test('only the own client lets go of the bytes with the answer', async () => {
+  await using backend = await start()
+  for (const implementation of ['http2', 'grpc-js']) {
+    await using exporter = await make(backend.endpoint, { implementation })
+    expect(exporter.exporter.releases).toBe(implementation === 'http2')
+    await exporter.consume(traces({ spans: [implementation] }))
+  }
+  expect(backend.calls.length).toBe(2)
+})
+
 test('checks its config', () => {
   const f = (config: object, path: string) => {
     const result = definition.config.safeParse({ endpoint: 'a:1', ...config })
