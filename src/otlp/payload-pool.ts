@@ -1,9 +1,10 @@
 /**
  * Buffers for payload that nobody refers to once its request is answered.
  *
- * Payload lies outside the heap, and letting the garbage collector find out that 36 KB of it are free costs several times what
- * using them does (docs/architecture.md, "Memory"). A stage that knows that everything behind it lets go of the bytes when consume() has
- * settled (`Consumer.releases`) takes buffers here and gives them back. Who cannot know it allocates as usual.
+ * Payload lies outside the heap, and letting the garbage collector find out that 36 KB of it are free costs
+ * several times what using them does (docs/architecture.md, "Memory"). A stage that knows that everything
+ * behind it lets go of the bytes when consume() has settled (`Consumer.releases`) takes buffers here and
+ * gives them back. Who cannot know it allocates as usual.
  *
  * One pool per thread, bounded; buffers are given out by size class, at most twice as large as asked for.
  */
@@ -15,7 +16,10 @@ export const POOL_LIMIT_BYTES = 16 * 1024 * 1024
 
 const free: Buffer[][] = []
 for (let bits = SMALLEST_BITS; bits <= LARGEST_BITS; bits++) free.push([])
-/** Marks buffers of the pool; true while they are out: only these are taken back. A WeakSet would cost each small collection a visit. */
+/**
+ * Marks buffers of the pool; true while they are out: only these are taken back. A WeakSet would cost each
+ * small collection a visit.
+ */
 const LENT = Symbol('lent')
 type Marked = ArrayBufferLike & { [LENT]?: boolean }
 let keptBytes = 0
@@ -47,7 +51,10 @@ export function givePayload(view: Uint8Array): void {
   free[classOf(buffer.byteLength)]?.push(Buffer.from(buffer))
 }
 
-/** Leaves what `view` is a view of to the garbage collector: something refers to it for longer than its owner knows. */
+/**
+ * Leaves what `view` is a view of to the garbage collector: something refers to it for longer than its owner
+ * knows.
+ */
 export function keepPayload(view: Uint8Array): void {
   const buffer: Marked = view.buffer
   if (buffer[LENT] === true) buffer[LENT] = false

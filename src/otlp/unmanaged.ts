@@ -1,7 +1,8 @@
 /**
- * Memory for payload that is kept for long, of which the garbage collector is not told: it would answer each 64 MB of it with marking the whole
- * heap, several times a second while a store of held spans fills. Shared memory is what V8 does not count. Who allocates here
- * says when it lets go, so that the ledger of the memory limiter knows (docs/architecture.md, "Memory").
+ * Memory for payload that is kept for long, of which the garbage collector is not told: it would answer each
+ * 64 MB of it with marking the whole heap, several times a second while a store of held spans fills. Shared
+ * memory is what V8 does not count. Who allocates here says when it lets go, so that the ledger of the memory
+ * limiter knows (docs/architecture.md, "Memory").
  */
 
 let heldBytes = 0
@@ -37,8 +38,9 @@ declare const WebAssembly: {
 }
 
 /**
- * 32-bit words that grow in place: what is there is not copied, which for 100 MB takes longer than a decision may hold up a shard.
- * WebAssembly's memory is the kind that can do this. Beyond 1 GiB, or where no address space is to be had, it doubles by copying.
+ * 32-bit words that grow in place: what is there is not copied, which for 100 MB takes longer than a decision
+ * may hold up a shard. WebAssembly's memory is the kind that can do this. Beyond 1 GiB, or where no address
+ * space is to be had, it doubles by copying.
  */
 export class GrowingWords {
   words: Int32Array<ArrayBufferLike>

@@ -1,9 +1,10 @@
 /**
- * Shared memory on the way from one shard to another: the sender copies payload in, the receiver reads it there, and with the
- * acknowledgement the place is free again. A ring: places are given out in order, and used again when all before them are free.
+ * Shared memory on the way from one shard to another: the sender copies payload in, the receiver reads it
+ * there, and with the acknowledgement the place is free again. A ring: places are given out in order, and
+ * used again when all before them are free.
  *
- * Handing buffers over by transfer makes a new ArrayBuffer on each side, which the garbage collectors of both then have to
- * find out about; copying 18 KB in takes 3 microseconds.
+ * Handing buffers over by transfer makes a new ArrayBuffer on each side, which the garbage collectors of both
+ * then have to find out about; copying 18 KB in takes 3 microseconds.
  */
 
 interface Place {

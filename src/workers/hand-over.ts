@@ -1,8 +1,9 @@
 /**
- * Stands in front of a stage with affinity: keeps the items that belong to this shard and hands the others to the shards that own them.
+ * Stands in front of a stage with affinity: keeps the items that belong to this shard and hands the others to
+ * the shards that own them.
  *
- * The caller is answered when every shard that received a part has taken it. If one fails, the call fails and the
- * caller sends everything again: parts that were taken are then duplicated, never lost.
+ * The caller is answered when every shard that received a part has taken it. If one fails, the call fails and
+ * the caller sends everything again: parts that were taken are then duplicated, never lost.
  */
 import type { Affinity, Consumer } from '../component/define.ts'
 import { type Batch, NO_CONTEXT, type RequestContext } from '../otlp/batch.ts'
@@ -53,8 +54,9 @@ export function handOver(
 }
 
 /**
- * Copying a request to each of few shards costs less than taking it apart for them: 1.4 to 0.4 microseconds a span, by which two shards cost
- * more than one in tail sampling. Of more shards, most would read most of it in vain.
+ * Copying a request to each of few shards costs less than taking it apart for them: 1.4 to 0.4 microseconds a
+ * span, by which two shards cost more than one in tail sampling. Of more shards, most would read most of it
+ * in vain.
  */
 const WHOLE_SHARDS = 4
 

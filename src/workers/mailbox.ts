@@ -1,11 +1,14 @@
 /**
  * Notes from one thread to another through shared memory: a ring of fixed records, one writer, one reader.
  *
- * Posting a message costs some 15 microseconds and leaves garbage on both sides; a record costs less than one. The reader is woken by a
- * message only when it has said that it sleeps.
+ * Posting a message costs some 15 microseconds and leaves garbage on both sides; a record costs less than
+ * one. The reader is woken by a message only when it has said that it sleeps.
  */
 
-/** Words of the head: how many records were written and read so far (modulo 2^32), and whether the reader sleeps. */
+/**
+ * Words of the head: how many records were written and read so far (modulo 2^32), and whether the reader
+ * sleeps.
+ */
 const WRITTEN = 0
 const READ = 1
 const ASLEEP = 2
@@ -62,7 +65,9 @@ export class Mailbox {
     return Atomics.load(this.#words, ASLEEP) === 1 && Atomics.exchange(this.#words, ASLEEP, 0) === 1
   }
 
-  /** Reader: calls `take` for each record that is there, with the words it was put with; returns their number. */
+  /**
+   * Reader: calls `take` for each record that is there, with the words it was put with; returns their number.
+   */
   drain(take: TakeRecord): number {
     const words = this.#words
     let taken = 0
@@ -83,7 +88,9 @@ export class Mailbox {
     return taken
   }
 
-  /** Reader: from now on it wants to be woken. False when something has come meanwhile: it must not sleep yet. */
+  /**
+   * Reader: from now on it wants to be woken. False when something has come meanwhile: it must not sleep yet.
+   */
   sleep(): boolean {
     Atomics.store(this.#words, ASLEEP, 1)
     if (this.#count === Atomics.load(this.#words, WRITTEN)) return true

@@ -1,8 +1,10 @@
 /**
- * Divides a chunk among shards: by trace id (affinity `trace`), or by the identity of the resource (affinity `series`).
+ * Divides a chunk among shards: by trace id (affinity `trace`), or by the identity of the resource (affinity
+ * `series`).
  *
- * Each part is again a valid request: the Resource* and Scope* headers are repeated in every part that has items under them, items are
- * copied as bytes. A chunk whose items all belong to one shard is passed on as it is, without a copy.
+ * Each part is again a valid request: the Resource* and Scope* headers are repeated in every part that has
+ * items under them, items are copied as bytes. A chunk whose items all belong to one shard is passed on as it
+ * is, without a copy.
  */
 import type { Affinity } from '../component/define.ts'
 import { takePayload } from '../otlp/payload-pool.ts'
@@ -90,7 +92,10 @@ export class Partitioner {
     return { chunks, items }
   }
 
-  /** Begins the Scope* message that the walker is in, and the Resource* message around it if it is not open yet. */
+  /**
+   * Begins the Scope* message that the walker is in, and the Resource* message around it if it is not open
+   * yet.
+   */
   #openHeaders(writer: WireWriter, chunk: Uint8Array, resourceToo: boolean): void {
     const walker = this.#walker
     if (resourceToo) {
@@ -117,7 +122,10 @@ export class Partitioner {
     return only === -2 ? 0 : only
   }
 
-  /** All fields but the scopes or items (field 2): resource or scope, schema_url, and what this version does not know. */
+  /**
+   * All fields but the scopes or items (field 2): resource or scope, schema_url, and what this version does
+   * not know.
+   */
   #copyHeader(writer: WireWriter, chunk: Uint8Array, start: number, end: number): void {
     const header = this.#header.reset(chunk, start, end)
     while (header.next()) if (header.number !== 2) writer.rawRange(chunk, header.fieldStart, header.end)
@@ -143,7 +151,10 @@ export class Partitioner {
   }
 }
 
-/** The shards that own spans of these chunks, one bit each. Stops looking when it is all of them; no spans belong to shard 0. */
+/**
+ * The shards that own spans of these chunks, one bit each. Stops looking when it is all of them; no spans
+ * belong to shard 0.
+ */
 export function traceOwners(chunks: readonly Uint8Array[], shards: number): number {
   const all = (1 << shards) - 1
   let owners = 0
@@ -198,7 +209,9 @@ function hashId(chunk: Uint8Array, at: number): number {
   return (hash ^ (hash >>> 13)) >>> 0
 }
 
-/** Not Buffer.concat: its small results lie in a pool, and these buffers are transferred to another thread. */
+/**
+ * Not Buffer.concat: its small results lie in a pool, and these buffers are transferred to another thread.
+ */
 function join(list: readonly Uint8Array[]): Uint8Array {
   const joined = new Uint8Array(list.reduce((sum, bytes) => sum + bytes.length, 0))
   let at = 0
@@ -213,7 +226,10 @@ const IDENTITY_KEYS = ['service.namespace', 'service.name', 'service.instance.id
   Buffer.from(key),
 )
 
-/** The shard that owns the series of a Resource*: by its service.namespace, service.name and service.instance.id. */
+/**
+ * The shard that owns the series of a Resource*: by its service.namespace, service.name and
+ * service.instance.id.
+ */
 export function seriesShard(chunk: Uint8Array, start: number, end: number, shards: number): number {
   const found = [0, 0, 0]
   const outer = new FieldCursor(chunk, start, end)

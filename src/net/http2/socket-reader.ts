@@ -1,14 +1,19 @@
 /**
- * Reads a socket into memory that all plain sockets of the thread share: what is read is copied to where it belongs before the next read.
- * Left to itself, Node allocates 64 KB for each read. That costs 5 to 20 microseconds of the 25 to 40 that a request of 42 KB takes.
+ * Reads a socket into memory that all plain sockets of the thread share: what is read is copied to where it
+ * belongs before the next read. Left to itself, Node allocates 64 KB for each read. That costs 5 to 20
+ * microseconds of the 25 to 40 that a request of 42 KB takes.
  *
- * net.Socket has this as its option `onread`, but only for sockets that its user constructs, not for accepted ones. So the three fields that
- * the option sets are set here. Where a version of Node does not have them, and on TLS, the socket is read as usual.
+ * net.Socket has this as its option `onread`, but only for sockets that its user constructs, not for accepted
+ * ones. So the three fields that the option sets are set here. Where a version of Node does not have them,
+ * and on TLS, the socket is read as usual.
  */
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 
-/** Large enough for all that a socket's receive buffer holds in most reads; beyond it there is just another read. */
+/**
+ * Large enough for all that a socket's receive buffer holds in most reads; beyond it there is just another
+ * read.
+ */
 const SHARED_BYTES = 256 * 1024
 
 let memory: Buffer | undefined

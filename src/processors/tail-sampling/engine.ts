@@ -77,8 +77,8 @@ export class Engine implements SpanSink {
   }
 
   /**
-   * Resolves as soon as the store has copied the spans, to their number; waits only when block_on_overflow asks for it. `ownedOnly`:
-   * spans of other shards are left out.
+   * Resolves as soon as the store has copied the spans, to their number; waits only when block_on_overflow
+   * asks for it. `ownedOnly`: spans of other shards are left out.
    */
   async consume(batch: Batch, ownedOnly: boolean): Promise<number> {
     if (this.#stopped) throw new ShutdownError('tail sampling is stopping')

@@ -3,8 +3,9 @@
  * addressing.
  *
  * Records are numbered from 1; 0 means none. Two lists run through the records: by age (for eviction) and one
- * per second of the decision ring. A record that is freed is used again. A record is STRIDE * 4 bytes, and at least two slots of 4 bytes in
- * the hash table, which has room from the start for what num_traces allows: filling a larger one takes time at once.
+ * per second of the decision ring. A record that is freed is used again. A record is STRIDE * 4 bytes, and at
+ * least two slots of 4 bytes in the hash table, which has room from the start for what num_traces allows:
+ * filling a larger one takes time at once.
  */
 import { randomInt } from 'node:crypto'
 import { GrowingWords, releaseUnmanaged, unmanagedBuffer } from '../../otlp/unmanaged.ts'
