@@ -1,50 +1,40 @@
 /**
  * The way from one shard to another: batches go over, acknowledgements come back.
  *
- * Payload lies in shared memory (arena.ts), and so do the notes about it (mailbox.ts), unless a batch is out of the ordinary: of several chunks, with
- * metadata, or more than there is room for. Then it travels in a message, one for all of a turn of the event loop.
- * At most `CREDIT_BYTES` are under way to a peer; more waits, which is the backpressure. When the peer dies, everything that it
- * had not acknowledged fails retryably, and so does what is sent until it is back.
+ * Payload lies in shared memory (arena.ts), and so do the notes about it (mailbox.ts), unless a batch is out
+ * of the ordinary: of several chunks, with metadata, or more than there is room for. Then it travels in a
+ * message, one for all of a turn of the event loop. At most `CREDIT_BYTES` are under way to a peer; more
+ * waits, which is the backpressure. When the peer dies, everything that it had not acknowledged fails
+ * retryably, and so does what is sent until it is back.
  */
-import { isMarkedAsUntransferable, type MessagePort } from 'node:worker_threads'
+import type { MessagePort } from 'node:worker_threads'
 import type { Consumer } from '../component/define.ts'
 import { RetryableError, toError } from '../errors.ts'
-import { Batch, NO_CONTEXT, NO_METADATA, type RequestContext, SIGNALS, type Signal } from '../otlp/batch.ts'
+import { Batch, NO_CONTEXT, NO_METADATA, SIGNALS } from '../otlp/batch.ts'
 import { Arena } from './arena.ts'
 import { MAILBOX_BYTES, Mailbox, type TakeRecord } from './mailbox.ts'
-import { type PackedError, packError, unpackError } from './packed-error.ts'
+import { packError, unpackError } from './packed-error.ts'
+import {
+  buffersOf,
+  canTransfer,
+  copyBytes,
+  isPlain,
+  type Message,
+  type Parcel,
+  type ParcelChunk,
+  packContext,
+  unpackContext,
+} from './parcel.ts'
 
 /** Payload under way to one peer, taken and not yet acknowledged. */
 export const CREDIT_BYTES = 32 * 1024 * 1024
 
-/** Shared memory for payload under way, over all links of a shard; each has its part. What finds no room is transferred. */
+/**
+ * Shared memory for payload under way, over all links of a shard; each has its part. What finds no room is
+ * transferred.
+ */
 const ARENAS_BYTES = 8 * 1024 * 1024
 
-/** A chunk of a parcel: its bytes, or where they lie in the sender's arena. */
-type ParcelChunk = Uint8Array | { readonly place: number; readonly length: number }
-
-interface Parcel {
-  readonly id: number
-  readonly stage: string
-  /** What the stage is called in records from now on. */
-  readonly stageNumber: number
-  readonly owned: boolean
-  readonly signal: Signal
-  readonly items: number
-  readonly chunks: readonly ParcelChunk[]
-  /** Undefined when nothing of it matters over there. */
-  readonly context: PackedContext | undefined
-}
-interface PackedContext extends Omit<RequestContext, 'metadata'> {
-  readonly metadata?: RequestContext['metadata']
-}
-interface Message {
-  /** Mailbox and arena of the sender; comes first of all. */
-  memory?: SharedArrayBuffer
-  parcels?: Parcel[]
-  acks?: { id: number; items: number }[]
-  failures?: { id: number; error: PackedError }[]
-}
 interface Waiting {
   readonly resolve: (items: number) => void
   readonly reject: (error: Error) => void
@@ -54,7 +44,10 @@ interface Waiting {
   readonly parcel: Parcel | undefined
 }
 
-/** Kinds of records. A parcel has: stage number, signal and ownership in one word; items; place; length; deadline (0 = none). */
+/**
+ * Kinds of records. A parcel has: stage number, signal and ownership in one word; items; place; length;
+ * deadline (0 = none).
+ */
 const PARCEL = 1
 /** Items taken. */
 const ACK = 2
@@ -143,8 +136,9 @@ export class Link {
 
   /**
    * Hands a batch to a stage of the peer. Resolves when that stage has taken it, and rejects with its error.
-   * The bytes are copied before this returns for the first time, unless `transfer` gives away the buffers under the chunks: nobody
-   * else may use them then. Buffers that cannot change threads (of Node's pools, of native modules) are copied all the same.
+   * The bytes are copied before this returns for the first time, unless `transfer` gives away the buffers
+   * under the chunks: nobody else may use them then. Buffers that cannot change threads (of Node's pools, of
+   * native modules) are copied all the same.
    */
   async send(stage: string, batch: Batch, transfer: boolean): Promise<void> {
     if (this.#full(batch)) await this.#room(batch)
@@ -152,7 +146,10 @@ export class Link {
     await this.#dispatch(stage, batch, transfer, false)
   }
 
-  /** As send(), to the stage's consumeOwned(): the peer takes the items that it owns. Resolves to their number. */
+  /**
+   * As send(), to the stage's consumeOwned(): the peer takes the items that it owns. Resolves to their
+   * number.
+   */
   async sendWhole(stage: string, batch: Batch): Promise<number> {
     if (this.#full(batch)) await this.#room(batch)
     const items = await this.#dispatch(stage, batch, false, true)
@@ -278,7 +275,8 @@ export class Link {
   #open({ id, stage: name, stageNumber, owned, signal, items, chunks: packed, context }: Parcel): void {
     this.#peerStages[stageNumber] = name
     const stage = this.#stages(name)
-    // A stage that may keep the bytes gets its own; the others read them where they lie, until they have settled.
+    // A stage that may keep the bytes gets its own; the others read them where they lie, until they have
+    // settled.
     const keeps = stage?.releases !== true
     const chunks = packed.map((chunk) => this.#unpack(chunk, keeps))
     this.#deliver(id, stage, new Batch(signal, chunks, items, unpackContext(context)), owned)
@@ -328,47 +326,4 @@ export class Link {
     if (this.#blocked.length > 0) for (const wake of this.#blocked.splice(0)) wake()
     return waiting
   }
-}
-
-/** Nothing in it that does not fit into a record. */
-function isPlain(context: RequestContext): boolean {
-  if (context === NO_CONTEXT) return true
-  const { metadata, auth, clientAddress, transport } = context
-  return metadata.size === 0 && auth === undefined && clientAddress === undefined && transport === undefined
-}
-
-/** A copy in a buffer of its own. Buffer.slice would be a view, and a clone would take the whole buffer along. */
-function copyBytes(chunk: Uint8Array): Uint8Array {
-  const copy = new Uint8Array(chunk.length)
-  copy.set(chunk)
-  return copy
-}
-
-/** Cloning costs by the key: what is empty stays here. */
-function packContext(context: RequestContext): PackedContext | undefined {
-  if (context === NO_CONTEXT) return undefined
-  if (context.metadata.size > 0) return context
-  const { metadata: _empty, ...rest } = context
-  return rest
-}
-
-function unpackContext(packed: PackedContext | undefined): RequestContext {
-  if (packed === undefined) return NO_CONTEXT
-  return { ...packed, metadata: packed.metadata ?? NO_CONTEXT.metadata }
-}
-
-/** Transferring another kind of buffer throws, long after the sender was told that its data is under way. */
-function canTransfer({ buffer }: Uint8Array): boolean {
-  return buffer instanceof ArrayBuffer && !isMarkedAsUntransferable(buffer)
-}
-
-/** The distinct buffers under the chunks: they change owner with the message. */
-function buffersOf(message: Message): ArrayBuffer[] {
-  const buffers = new Set<ArrayBuffer>()
-  for (const parcel of message.parcels ?? []) {
-    for (const chunk of parcel.chunks) {
-      if (chunk instanceof Uint8Array && chunk.buffer instanceof ArrayBuffer) buffers.add(chunk.buffer)
-    }
-  }
-  return [...buffers]
 }
