@@ -1,0 +1,124 @@
+/**
+ * Scenario: one collector with two shards runs the plugins of pipelines/plugins, a receiver, processors, a connector and an exporter, some
+ * of them isolated.
+ * Guarantee: data goes all the way through, and each example's YAML is valid as it stands.
+ */
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { eventually } from '../support/peers.ts'
+import { startWeir } from '../support/weir.ts'
+
+const root = join(import.meta.dirname, '../..')
+const example = (name: string) => join(root, 'pipelines/plugins', name)
+
+test('every example is valid as it stands', () => {
+  const files = readdirSync(example('')).filter((file) => file.endsWith('.yaml'))
+  expect(files).toHaveLength(5)
+  for (const file of files) {
+    const arguments_ = [join(root, 'src/main.ts'), 'validate', '--config', example(file)]
+    expect(execFileSync(process.execPath, arguments_, { encoding: 'utf8' }), file).toBe('')
+  }
+}, 120_000)
+
+test('the examples run together in one collector', async () => {
+  const posted: string[] = []
+  const slack = createServer((request, response) => {
+    let body = ''
+    request.on('data', (data) => {
+      body += String(data)
+    })
+    request.on('end', () => {
+      posted.push(body)
+      response.end()
+    })
+  })
+  await new Promise<void>((resolve) => void slack.listen(0, '127.0.0.1', resolve))
+  const { port } = slack.address() as { port: number }
+  try {
+    await using weir = await startWeir({
+      plugins: [
+        'redact-pii.ts',
+        'cost-attribution.ts',
+        'slack-errors.ts',
+        'tenant-routing.ts',
+        'webhook.ts',
+      ].map(example),
+      receivers: {
+        webhook: { endpoint: 'localhost:0' },
+        otlp: { protocols: { http: { endpoint: 'localhost:0' } } },
+      },
+      processors: {
+        redact_pii: { isolate: true },
+        cost_attribution: { teams: { cart: 'shop' } },
+        'cost_attribution/apart': { teams: { cart: 'shop' }, isolate: { pool: 1 } },
+      },
+      connectors: { tenant_routing: { tenants: { acme: ['traces/acme'] } } },
+      exporters: {
+        'file/logs': { path: 'logs.jsonl' },
+        'file/acme': { path: 'acme.jsonl' },
+        slack_errors: { webhook_url: `http://127.0.0.1:${port}/` },
+      },
+      service: {
+        shards: 2,
+        telemetry: { metrics: { level: 'none' } },
+        pipelines: {
+          logs: {
+            receivers: ['webhook'],
+            processors: ['redact_pii', 'cost_attribution/apart'],
+            exporters: ['file/logs'],
+          },
+          'traces/in': {
+            receivers: ['otlp'],
+            processors: ['cost_attribution'],
+            exporters: ['tenant_routing', 'slack_errors'],
+          },
+          'traces/acme': { receivers: ['tenant_routing'], exporters: ['file/acme'] },
+        },
+      },
+    })
+    for (let sent = 0; sent < 4; sent++) {
+      const answer = await fetch(`http://${weir.address('receivers/webhook')}/`, {
+        method: 'POST',
+        body: JSON.stringify('call ann@example.com'),
+      })
+      expect(answer.status).toBe(202)
+    }
+    const lines = readFileSync(join(weir.folder, 'logs.jsonl'), 'utf8').trim().split('\n')
+    expect(lines).toHaveLength(4)
+    for (const line of lines) {
+      const [{ resource, scopeLogs }] = JSON.parse(line).resourceLogs
+      expect(scopeLogs[0].logRecords[0].body).toEqual({ stringValue: 'call [redacted]' })
+      expect(JSON.stringify(resource)).toContain('"unassigned"')
+    }
+    const span = { traceId: '0123456789abcdef0123456789abcdef', spanId: '0123456789abcdef', name: 'pay' }
+    const resource = {
+      attributes: ['service.name', 'tenant.id'].map((key, index) => ({
+        key,
+        value: { stringValue: ['cart', 'acme'][index] },
+      })),
+    }
+    const sent = await fetch(`http://${weir.address('receivers/otlp/protocols/http')}/v1/traces`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        resourceSpans: [
+          { resource, scopeSpans: [{ spans: [{ ...span, status: { code: 2, message: 'refused' } }] }] },
+        ],
+      }),
+    })
+    expect(sent.status).toBe(200)
+    expect(readFileSync(join(weir.folder, 'acme.jsonl'), 'utf8')).toContain('"cost.team"')
+    await eventually(
+      async () => posted.length,
+      (count) => count === 1,
+    )
+    expect(JSON.parse(posted[0] ?? '').text).toBe('*cart* pay: refused `0123456789abcdef0123456789abcdef`')
+    expect(await weir.stop()).toBe(0)
+  } finally {
+    slack.close()
+    slack.closeAllConnections()
+  }
+})
