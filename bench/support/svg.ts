@@ -46,7 +46,7 @@ function axisOf(values: readonly number[], whole: boolean): Axis {
   const low = whole ? least : (steps.findLast((step) => step <= least * 0.9) ?? 10 ** from)
   const high = whole ? most : (steps.find((step) => step >= most * 1.1) ?? 10 ** to)
   const inside = (step: number) => step >= low * 0.999 && step <= high * 1.001
-  const wide = high / low > 1000
+  const wide = whole || high / low > 1000
   const major = steps.filter(
     (step) => inside(step) && (leading(step) === 1 || (!wide && [2, 5].includes(leading(step)))),
   )
