@@ -129,9 +129,19 @@ test('Weir sends to the Go collector: all arrives, by every protocol, encoding a
 })
 
 test('the Go collector sends to Weir: all arrives, by every protocol, encoding and compression', async () => {
-  // Weir reads these and does not write them.
-  const ways = [
+  const { cert, key } = createCertificate(createAuthority(), 'localhost')
+  const secure = (protocol: 'grpc' | 'http', compression: string): Way => ({
+    name: `${protocol}-tls-${compression}`,
+    protocol,
+    fields: { compression, tls: { insecure_skip_verify: true } },
+    receiver: { tls: { cert_pem: cert, key_pem: key } },
+  })
+  const ways: Way[] = [
     ...WAYS,
+    secure('grpc', 'none'),
+    secure('grpc', 'zstd'),
+    secure('http', 'gzip'),
+    // Weir reads this and does not write it.
     way('http', { encoding: 'proto', compression: 'lz4' }),
     ...['none', 'gzip', 'zstd', 'snappy'].map((compression) =>
       way('grpc', { compression }, { implementation: 'http2' }),
@@ -162,7 +172,7 @@ test('the Go collector sends to Weir: all arrives, by every protocol, encoding a
       const address = weir.address(`receivers/otlp/${name}/protocols/${protocol}`)
       return protocol === 'grpc'
         ? [`otlp/${name}`, { endpoint: address, tls: { insecure: true }, ...fields }]
-        : [`otlphttp/${name}`, { endpoint: `http://${address}`, ...fields }]
+        : [`otlphttp/${name}`, { endpoint: `${fields['tls'] ? 'https' : 'http'}://${address}`, ...fields }]
     }),
   )
   const go = await startGoCollector(
