@@ -1,0 +1,31 @@
+import { expect, test } from 'vitest'
+import { API_VERSION, satisfies } from './api-version.ts'
+
+test('ranges are read as npm reads them', () => {
+  const f = (version: string, range: string, want: boolean | undefined) =>
+    expect(satisfies(version, range), `${version} in ${range}`).toBe(want)
+  f('1.2.3', '^1', true)
+  f('1.2.3', '^1.2', true)
+  f('1.2.3', '^1.3', false)
+  f('2.0.0', '^1', false)
+  f('0.2.5', '^0.2.1', true)
+  f('0.3.0', '^0.2.1', false)
+  f('1.2.3', '~1.2', true)
+  f('1.3.0', '~1.2.0', false)
+  f('1.2.3', '1', true)
+  f('1.2.3', '1.x', true)
+  f('1.2.3', '1.2.3', true)
+  f('1.2.4', '1.2.3', false)
+  f('1.2.3', '=1.2.3', true)
+  f('1.2.3', '>=1.0 <2', true)
+  f('2.0.0', '>=1.0 <2', false)
+  f('2.0.0', '>1', true)
+  f('1.9.0', '>1', false)
+  f('1.9.0', '<=1', true)
+  f('1.2.3', '<=1.2.2', false)
+  f('3.0.0', '^1 || ^3', true)
+  f('3.0.0', '*', true)
+  f('1.2.3', 'soon', undefined)
+  f('1.2.3', '', undefined)
+  f(API_VERSION, '^1', true)
+})
