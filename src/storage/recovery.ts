@@ -217,6 +217,7 @@ class Recovery {
         { sequence, offset, order },
         { length, items, byteLength: length - metadataLength },
       )
+      place.checksum = header.checksum
       if (!found.places.has(sequence)) found.places.set(sequence, place)
       found.expected = Math.max(found.expected, sequence + 1)
       return
@@ -251,6 +252,7 @@ class Recovery {
   #settle(): RecoveredFiles {
     const all = [...this.#found.values()]
     const tops = this.#tops()
+    for (const { segment } of tops) segment.holdsState = true
     const states = new Map<string, SegmentState[]>()
     // The state in a top is the newest; older ones count where a top is damaged.
     for (const among of [tops, all]) {
@@ -275,11 +277,11 @@ class Recovery {
     this.#settleCrashes(all, tops)
     this.#countMissing(tops)
     segments.sort((a, b) => a.firstOrder - b.firstOrder)
-    const places = segments.flatMap(({ segment }) => [...segment.live])
+    const places = withoutCopies(segments.flatMap(({ segment }) => [...segment.live]))
     return {
       segments: segments.map(({ segment }) => segment),
       dead,
-      places: places.sort((a, b) => a.order - b.order),
+      places,
       notes: this.#notes.sort((a, b) => a.order - b.order).map(({ note }) => note),
       incarnations: [...new Set(all.map(({ segment }) => segment.incarnation))],
       crashed: tops.some((top) => !top.closed),
@@ -371,4 +373,17 @@ function markDead(done: Uint8Array, { count, live }: SegmentState): void {
 function markRanges(done: Uint8Array, ranges: readonly number[]): void {
   for (let index = 0; index < ranges.length; index += 2)
     done.fill(1, ranges[index], (ranges[index + 1] ?? -1) + 1)
+}
+
+/** In order of age. A crash in a compaction leaves a record twice: one of them goes. */
+function withoutCopies(places: Place[]): Place[] {
+  places.sort((a, b) => a.order - b.order)
+  return places.filter((place, index) => {
+    for (let before = index - 1; places[before]?.order === place.order; before--) {
+      if (places[before]?.checksum !== place.checksum || places[before]?.length !== place.length) continue
+      place.segment.remove(place)
+      return false
+    }
+    return true
+  })
 }

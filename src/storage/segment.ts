@@ -117,6 +117,8 @@ export class Place implements StoredRecord {
   readonly byteLength: number
   /** Ascending with the age, over all files of the log. */
   readonly order: number
+  /** Of the payload; known for recovered records. */
+  checksum = 0
   crashes = 0
   released = false
   /** Who has it: the client that appended it or was handed it. */
@@ -150,6 +152,8 @@ export class Segment {
   liveBytes = 0
   damagedBytes = 0
   hasNotes = false
+  /** Its header is the newest state of the other files: it goes only after a newer one is there. */
+  holdsState = false
   readonly live = new Set<Place>()
   #files: Files
   #reader: Promise<OpenFile> | undefined

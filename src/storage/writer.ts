@@ -224,7 +224,7 @@ export class Writer {
 
   /** Frees the space of a dead file. Its name stays, marked, so that nobody takes it for a file that was lost. */
   async #empty(segment: Segment): Promise<void> {
-    if (segment.end === 0) return
+    if (segment.end === 0 || segment.holdsState) return
     try {
       await segment.closeReader()
       if (!segment.path.endsWith(DEAD)) {
@@ -291,6 +291,8 @@ export class Writer {
     this.#active = segment
     this.#file = file
     this.#headerEnd = segment.end
+    for (const other of this.segments) other.holdsState = false
+    segment.holdsState = true
     this.segments.push(segment)
     this.#options.onGrown(segment, segment.end)
     this.#retire()
