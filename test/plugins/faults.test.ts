@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { freePort } from '../support/peers.ts'
+import { eventually, freePort } from '../support/peers.ts'
 import { type RunningWeir, startWeir } from '../support/weir.ts'
 
 const INLINE = ['throw', 'reject', 'retry', 'value', 'bytes', 'signal', 'mutate'] as const
@@ -20,7 +20,9 @@ const processors: Record<string, object> = {
   marking: {},
   'marking/isolated': { isolate },
 }
-for (const act of INLINE) processors[`faulty/${act}`] = { act }
+/** What inline costs the shard, which main starts again. */
+const DEADLY = ['exit', 'later'] as const
+for (const act of [...INLINE, ...DEADLY]) processors[`faulty/${act}`] = { act }
 for (const act of ISOLATED) {
   // Filling the heap takes some seconds of collections before it fails.
   const timeout = act === 'heap' || act === 'buffers' ? '30s' : '500ms'
@@ -103,6 +105,14 @@ async function counted(processor: string, reason: string): Promise<number> {
   return Number(line?.split(' ').at(-1) ?? 0)
 }
 
+/** A new series takes a moment to reach the page. */
+const countedOnce = (processor: string, reason: string) =>
+  eventually(
+    () => counted(processor, reason),
+    (count) => count === 1,
+    10_000,
+  )
+
 function written(file: string): { name: string; attributes: { key: string }[] }[] {
   const lines = readFileSync(join(weir.folder, file), 'utf8').split('\n')
   return lines
@@ -139,7 +149,7 @@ for (const [how, acts] of [
       // The file exporter writes what its pipeline gave it: the sibling has the span as it was sent.
       const sibling = written('siblings.jsonl').find(({ name }) => name === answer.name)
       expect(sibling?.attributes).toEqual([{ key: 'k', value: { stringValue: answer.name } }])
-      expect(await counted(id, REASONS[act] ?? 'error')).toBe(1)
+      await countedOnce(id, REASONS[act] ?? 'error')
     })
   }
 }
@@ -147,7 +157,7 @@ for (const [how, acts] of [
 test('what a definition declares decides whether a failed batch may be sent again', async () => {
   for (const id of ['retrying', 'retrying/isolated']) {
     expect((await send(id)).status).toBe(503)
-    expect(await counted(id, 'error')).toBe(1)
+    await countedOnce(id, 'error')
   }
 })
 
@@ -167,4 +177,15 @@ test('the collector takes data after all of it, inline and isolated, on the same
   const text = await (await fetch(`http://localhost:${metricsPort}/metrics`)).text()
   expect(text).toMatch(/otelcol_processor_faulty_seen\{[^}]*act="none"[^}]*\} 1/)
   expect(text).toMatch(/otelcol_plugin_pool_ended_threads\{[^}]*reason="timeout"[^}]*\} 2/)
+})
+
+test('what ends its thread inline costs that shard only: it is started again', async () => {
+  for (const act of DEADLY) {
+    const since = weir.log.length
+    await expect(send(`faulty/${act}`)).rejects.toThrow()
+    await weir.logged(({ msg }) => msg === 'shard died, starting it again', since)
+    await weir.logged(({ msg }) => msg === 'shard is back', since)
+    const answer = await send('marking')
+    expect(answer.status).toBe(200)
+  }
 })
