@@ -37,10 +37,11 @@ export async function lockDirectory(directory: string, timeoutMs: number): Promi
   const path = join(directory, 'lock')
   const self: Holder = { pid: process.pid, started: startOf(process.pid), namespace: ownNamespace() }
   const deadline = performance.now() + timeoutMs
-  while (!(await tryLock(path, self))) {
+  while (true) {
     const holder = await read(path)
-    if (!holder) continue
-    if (holder.namespace === self.namespace) {
+    if (!holder) {
+      if (await tryLock(path, self)) break
+    } else if (holder.namespace === self.namespace) {
       if (holder.pid === self.pid && holder.started === self.started) break
       if (!isAlive(holder)) await takeAway(path, holder)
       else if (performance.now() >= deadline) throw locked(directory, holder)
