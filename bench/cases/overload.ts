@@ -26,6 +26,8 @@ const OFFERED = 3
 const OVERLOAD_SECONDS = 60
 const QUICK_SECONDS = 15
 const PEAK_SECONDS = 10
+/** Calls open on each connection while the maximum is looked for: the better of these counts. */
+const PEAK_CALLS = [1, 4]
 const DRAIN_SECONDS = 60
 const LIMIT_MIB = 512
 const [COLLECTOR_CORE, LOAD_CORE] = ['0', '1']
@@ -96,15 +98,17 @@ async function overloaded(
   const ask = (more: Partial<LoadPlan>) => driver.ask<LoadResult>(JSON.stringify({ ...plan, ...more }))
   const warm = await ask({ seconds: 3, serial: 1 })
   await drained(sink)
-  const peak = await arriving(
-    sink,
-    () => ask({ seconds: PEAK_SECONDS, serial: warm.nextSerial }),
-    PEAK_SECONDS,
-  )
-  await drained(sink)
+  let [peakRate, serial] = [0, warm.nextSerial]
+  for (const calls of PEAK_CALLS) {
+    const firstSerial = serial
+    const load = () => ask({ seconds: PEAK_SECONDS, serial: firstSerial, calls })
+    const peak = await arriving(sink, load, PEAK_SECONDS)
+    peakRate = Math.max(peakRate, peak.rate)
+    serial = peak.load.nextSerial
+    await drained(sink)
+  }
   const acknowledgedFile = join(folder, 'acknowledged')
-  const rate = Math.ceil((peak.rate * OFFERED) / ITEMS)
-  const serial = peak.load.nextSerial
+  const rate = Math.ceil((peakRate * OFFERED) / ITEMS)
   const cpuBefore = running.cpuMicros()
   const over = await arriving(
     sink,
@@ -134,9 +138,9 @@ async function overloaded(
     sentBytesPerItem: 0,
     errors: refusals.otherStatus + refusals.lost,
     more: {
-      peakPerSecond: peak.rate,
+      peakPerSecond: peakRate,
       offeredPerSecond: (offered * ITEMS) / seconds,
-      share: over.rate / peak.rate,
+      share: over.rate / peakRate,
       acknowledged: load.items,
       missing: missing(acknowledgedFile, spansFile, serial),
       rssShare: peakRss / 2 ** 20 / LIMIT_MIB,
@@ -157,7 +161,7 @@ export default {
   title: 'Overload',
   about:
     'gRPC traces -> limiter (512 MiB), resource, batch -> OTLP gRPC with gzip; the collector on one core, load and sink on the ' +
-    'other. The maximum is what arrives at the sink from 32 connections that wait for their answers; then three times as much is offered ' +
+    'other. The maximum is what arrives at the sink from 32 connections with one or four calls open (the better of the two); then three times as much is offered ' +
     'for 60 s. The figure is what arrives then, as a share of the maximum. Missing: acknowledged spans that the sink never got.',
   rows: [
     {
@@ -190,5 +194,5 @@ export default {
     { label: 'sink cores', digits: 2, pick: (run) => run.sinkCores },
   ],
   measure,
-  runSeconds: () => 110,
+  runSeconds: () => 125,
 } satisfies Question
