@@ -168,6 +168,24 @@ describe('a queue in a storage', () => {
     expect(disk.paths().filter((path) => path.includes('parked'))).toHaveLength(1)
   })
 
+  test("crashes while the backend is away are no record's fault: the end of an attempt clears it", async () => {
+    const disk = new Disk(10)
+    const life = onDisk(disk)
+    for (let crash = 0; crash < 5; crash++) {
+      const current = await life({ num_consumers: 2 })
+      current.backend.always = () => new RetryableError('down')
+      await current.shell.consume(spans(`s${crash}`))
+      const attempts = Math.min(2, crash + 1)
+      await current.until(() => current.backend.attempts.length >= attempts)
+      await current.log().log.flush()
+      disk.kill()
+    }
+    const last = await life({ num_consumers: 2 })
+    await last.until(() => last.backend.delivered.length === 5)
+    expect(last.backend.delivered).toEqual(names(5))
+    expect(disk.paths().filter((path) => path.includes('parked'))).toEqual([])
+  })
+
   test('a reload hands on what the old configuration had not sent', async () => {
     const disk = new Disk(9)
     const folder = `${FOLDER}-reload`
