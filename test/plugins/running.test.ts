@@ -4,7 +4,7 @@
  * Guarantee: data goes all the way through, and each example's YAML is valid as it stands.
  */
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -121,4 +121,37 @@ test('the examples run together in one collector', async () => {
     slack.close()
     slack.closeAllConnections()
   }
+})
+
+test('a reload brings plugins in; a bad one leaves everything running and says where it is', async () => {
+  const config = (plugins: readonly string[], processors: object) => ({
+    plugins,
+    receivers: { webhook: { endpoint: 'localhost:0' } },
+    processors,
+    exporters: { file: { path: 'logs.jsonl' } },
+    service: {
+      shards: 2,
+      telemetry: { metrics: { level: 'none' } },
+      pipelines: {
+        logs: { receivers: ['webhook'], processors: Object.keys(processors), exporters: ['file'] },
+      },
+    },
+  })
+  await using weir = await startWeir(config([example('webhook.ts')], {}))
+  const url = `http://${weir.address('receivers/webhook')}/`
+  const reload = async (plugins: readonly string[], processors: object, message: string) => {
+    const since = weir.log.length
+    writeFileSync(weir.configPath, JSON.stringify(config(plugins, processors), null, 1))
+    weir.signal('SIGHUP')
+    await weir.logged(({ msg }) => msg === message, since)
+    return weir.log.slice(since)
+  }
+  const both = [example('webhook.ts'), example('redact-pii.ts')]
+  await reload(both, { redact_pii: { isolate: true } }, 'reloaded')
+  writeFileSync(join(weir.folder, 'bad.ts'), 'throw new Error("on purpose")')
+  const failed = 'reload failed, the configuration before it runs on'
+  const lines = await reload([...both, './bad.ts'], {}, failed)
+  expect(JSON.stringify(lines)).toMatch(/config\.yaml:5:3: plugins\[2\]: importing it throws: on purpose/)
+  expect((await fetch(url, { method: 'POST', body: '"mail ann@example.com"' })).status).toBe(202)
+  expect(readFileSync(join(weir.folder, 'logs.jsonl'), 'utf8')).toContain('mail [redacted]')
 })
