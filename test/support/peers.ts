@@ -73,7 +73,8 @@ export async function startPeer(
     if (child.exitCode === null && child.signalCode === null) {
       const ended = new Promise<void>((resolve) => void child.once('exit', () => resolve()))
       child.kill('SIGTERM')
-      const timer = setTimeout(() => child.kill('SIGKILL'), 10_000)
+      // On a busy machine a collector takes its time to send what it has queued.
+      const timer = setTimeout(() => child.kill('SIGKILL'), 60_000)
       await ended
       clearTimeout(timer)
     }
