@@ -15,25 +15,11 @@ import type {
 } from '../../src/component/define.ts'
 import { type Logger, silentLogger } from '../../src/component/logger.ts'
 import type { Batch, Signal } from '../../src/otlp/batch.ts'
+import { Sink } from '../../src/testing/sink.ts'
 import { TestHost } from './host.ts'
 import { TestMeter } from './meter.ts'
 
-/** Records what reaches the end of a pipeline. `fail` makes the next calls reject. */
-export class Sink implements Consumer {
-  readonly batches: Batch[] = []
-  fail: ((batch: Batch) => Error | undefined) | undefined
-  async consume(batch: Batch): Promise<void> {
-    const error = this.fail?.(batch)
-    if (error) throw error
-    this.batches.push(batch)
-  }
-  take(): Batch[] {
-    return this.batches.splice(0)
-  }
-  get itemCount(): number {
-    return this.batches.reduce((sum, batch) => sum + batch.itemCount, 0)
-  }
-}
+export { Sink }
 
 export interface TestOptions {
   readonly id?: string
