@@ -18,8 +18,9 @@ import { ARRIVED, BYTES, DROPPED, DUE, ID, NOT_SAMPLED, PENDING, SAMPLED, STAGED
 
 /**
  * A chunk goes out when it has this many bytes, at the next end of a trace; a larger trace goes out in parts.
+ * With the last trace it still fits into a buffer of 256 KiB, as the payload pool has them.
  */
-const CHUNK_BYTES = 256 * 1024
+const CHUNK_BYTES = 240 * 1024
 const LARGEST_CHUNK_BYTES = 1024 * 1024
 /** Spans of one trace that are handed over at a time. */
 const SEND_SPANS = 4096
@@ -271,7 +272,7 @@ export class Holdings {
     if (sending.count === 0) return
     this.store.spans.settle()
     const spans = sending.count
-    this.outlet.send(sending.build(), spans)
+    this.outlet.send(sending.build(this.outlet.releases), spans)
   }
 
   /** Frees all that is held; returns the number of spans. */

@@ -8,6 +8,7 @@ import type { Consumer } from '../../component/define.ts'
 import type { Logger } from '../../component/logger.ts'
 import { toError } from '../../errors.ts'
 import { Batch } from '../../otlp/batch.ts'
+import { givePayload } from '../../otlp/payload-pool.ts'
 import type { TailTelemetry } from './telemetry.ts'
 
 const MOST_IN_FLIGHT = 8
@@ -24,6 +25,11 @@ export class Outlet {
     this.#next = next
     this.#logger = logger
     this.#telemetry = telemetry
+  }
+
+  /** The next stage lets go of what it was sent: chunks are to come from the payload pool, and go back to it. */
+  get releases(): boolean {
+    return this.#next.releases === true
   }
 
   get full(): boolean {
@@ -57,6 +63,7 @@ export class Outlet {
         error: toError(error).message,
       })
     }
+    if (this.releases) for (const chunk of batch.chunks) givePayload(chunk)
     this.#inFlight--
     const waiting = this.#waiting.shift()
     if (waiting !== undefined) void this.#consume(waiting)

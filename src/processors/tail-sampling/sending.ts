@@ -5,6 +5,7 @@
  * allocated until the chunk itself, which is measured first and written once. Building it frees the spans.
  */
 import { EXPORT_TRACE_SERVICE_REQUEST, RESOURCE_SPANS } from '../../otlp/fields.ts'
+import { takePayload } from '../../otlp/payload-pool.ts'
 import { lenFieldLength, WireWriter } from '../../otlp/wire.ts'
 import type { ResourceHeader, ScopeHeader } from './headers.ts'
 import type { SpanTable } from './span-table.ts'
@@ -40,12 +41,12 @@ export class Sending {
     this.count++
   }
 
-  /** One chunk with everything that was added. */
-  build(): Uint8Array {
+  /** One chunk with everything that was added; `pooled`: in memory of the payload pool. */
+  build(pooled: boolean): Uint8Array {
     let size = 0
     for (const resource of this.#resources)
       size += lenFieldLength(EXPORT_TRACE_SERVICE_REQUEST.resourceSpans, contentLength(resource))
-    const writer = new WireWriter(size)
+    const writer = pooled ? new WireWriter(size, takePayload(size)) : new WireWriter(size)
     for (const resource of this.#resources) {
       writer
         .tag(EXPORT_TRACE_SERVICE_REQUEST.resourceSpans, 2)
