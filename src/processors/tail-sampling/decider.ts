@@ -23,7 +23,20 @@ interface Tally {
   readonly counters: readonly [Counter, Counter, Counter]
 }
 
+/**
+ * Told of every decision that policies made, for replays of recorded traffic. `policy` is the first that sampled
+ * or dropped the trace, empty when none did; `samplers` says how many policies sampled it.
+ */
+export type DecisionObserver = (
+  store: TraceStore,
+  trace: number,
+  result: number,
+  policy: string,
+  samplers: number,
+) => void
+
 interface CompiledPolicy {
+  readonly name: string
   readonly evaluator: Evaluator
   readonly drops: boolean
   /** By result: SAMPLED, NOT_SAMPLED, DROPPED. */
@@ -47,9 +60,14 @@ export class Decider {
   /** Results of the last run, by place in it. */
   readonly results = new Uint8Array(RUN_TRACES)
   readonly #stopped = new Uint8Array(RUN_TRACES)
+  /** By place in the run: how many policies sampled or dropped the trace, and the first of them. */
+  readonly #samplers = new Uint16Array(RUN_TRACES)
+  readonly #firstSamplers = new Uint16Array(RUN_TRACES)
+  readonly #observe: DecisionObserver | undefined
   #errors = 0
 
-  constructor(id: string, config: Config, host: Host, telemetry: TailTelemetry) {
+  constructor(id: string, config: Config, host: Host, telemetry: TailTelemetry, observe?: DecisionObserver) {
+    this.#observe = observe
     // Drop policies come first wherever they stand: what they drop nothing else can keep.
     const dropping = config.policies.filter((policy) => policy.type === 'drop')
     const others = config.policies.filter((policy) => policy.type !== 'drop')
@@ -66,6 +84,7 @@ export class Decider {
         tallies[result] = { traces: 0, spans: 0, bytes: 0, counters }
       }
       return {
+        name: policy.name,
         evaluator: compilePolicy(policy, context, policy.name),
         drops: policy.type === 'drop',
         tallies,
@@ -85,15 +104,28 @@ export class Decider {
     const stopped = this.#stopped
     results.fill(NOT_SAMPLED, 0, count)
     stopped.fill(0, 0, count)
-    for (const policy of this.#policies) {
+    const samplers = this.#samplers.fill(0, 0, count)
+    for (const [place, policy] of this.#policies.entries()) {
       const startMs = performance.now()
       for (let index = 0; index < count; index++) {
         if (stopped[index] !== 0) continue
         const result = this.#evaluate(policy, store, traces[index]!)
-        if (result === DROPPED || result === SAMPLED) results[index] = result
+        if (result === DROPPED || result === SAMPLED) {
+          results[index] = result
+          if (samplers[index]!++ === 0) this.#firstSamplers[index] = place
+        }
         if (result === DROPPED || (result === SAMPLED && this.#firstMatch)) stopped[index] = 1
       }
       policy.elapsedMs += performance.now() - startMs
+    }
+    if (this.#observe !== undefined) this.#tellAll(this.#observe, store, traces, count)
+  }
+
+  #tellAll(observe: DecisionObserver, store: TraceStore, traces: Int32Array, count: number): void {
+    for (let index = 0; index < count; index++) {
+      const samplers = this.#samplers[index]!
+      const policy = samplers === 0 ? '' : this.#policies[this.#firstSamplers[index]!]!.name
+      observe(store, traces[index]!, this.results[index]!, policy, samplers)
     }
   }
 
@@ -108,6 +140,8 @@ export class Decider {
       const startMs = performance.now()
       const result = this.#evaluate(policy, store, trace)
       policy.elapsedMs += performance.now() - startMs
+      if (result === DROPPED || (result === SAMPLED && !policy.drops))
+        this.#observe?.(store, trace, result, policy.name, 1)
       if (result === DROPPED) return DROPPED
       if (policy.drops) mayDropLater = true
       else if (result === SAMPLED) return SAMPLED

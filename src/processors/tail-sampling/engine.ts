@@ -12,7 +12,7 @@ import type { Counter } from '../../component/telemetry.ts'
 import { ShutdownError, toError } from '../../errors.ts'
 import type { Batch } from '../../otlp/batch.ts'
 import type { Config } from './config.ts'
-import { Decider } from './decider.ts'
+import { Decider, type DecisionObserver } from './decider.ts'
 import { Holdings } from './holdings.ts'
 import { Ingest, type SpanSink } from './ingest.ts'
 import { Rounds } from './rounds.ts'
@@ -53,13 +53,14 @@ export class Engine implements SpanSink {
     logger: Logger,
     telemetry: TailTelemetry,
     next: Consumer,
+    observe?: DecisionObserver,
   ) {
     this.#config = config
     this.#telemetry = telemetry
     this.#waitTicks = Math.max(1, Math.floor(config.decision_wait / 1000))
     const rootWaitMs = config.decision_wait_after_root_received
     this.#rootWaitTicks = rootWaitMs > 0 ? Math.floor(rootWaitMs / 1000) : -1
-    const decider = new Decider(id, config, host, telemetry)
+    const decider = new Decider(id, config, host, telemetry, observe)
     const holdings = new Holdings(config, host, logger, telemetry, next, this.#waitTicks)
     const onIngest = config.sampling_strategy === 'span-ingest'
     if (onIngest) this.#staging = new Staging(holdings.store, decider)
