@@ -16,7 +16,9 @@ import type { Instruments, TelemetryTable } from './telemetry.ts'
 /** Where a batch goes next. The promise is the acknowledgement; waiting on it is the backpressure. */
 export interface Consumer {
   /**
-   * Resolves when the next stage has taken responsibility for the batch: exported, queued, or held and counted.
+   * Resolves when the next stage has taken responsibility for the batch: exported, queued, or held and
+   * counted. What is taken into memory and has a `context.delivery` is told there when it is done with
+   * (otlp/delivery.ts).
    * Rejects with an error of errors.ts that says whether sending again may help. Whatever else it rejects with
    * counts as permanent. The bytes of the batch are never written to.
    */
@@ -36,6 +38,11 @@ export interface Consumer {
    * then use their memory again. Left out, or false: they may be kept for any time.
    */
   readonly releases?: boolean
+  /**
+   * Where receivers hand on only: counts a batch that the receiver has answered for by itself, since it lies
+   * in a log. The batches with a delivery (otlp/delivery.ts) that it then hands on are not counted again.
+   */
+  answered?(batch: Batch, accepted: boolean): void
 }
 
 export interface Component {
@@ -43,6 +50,8 @@ export interface Component {
   /** Shutdown begins upstream: data still comes in, but no caller is to be held longer than needed. */
   drain?(): void
   shutdown?(deadline: AbortSignal): Promise<void>
+  /** Receivers only: everything behind has shut down, too, so what was handed on is done with, or will not be. */
+  finish?(): Promise<void>
 }
 
 /** Which items must meet on one shard (docs/architecture.md, "Affinity"). */

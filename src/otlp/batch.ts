@@ -11,6 +11,7 @@
  * - The bytes are read-only for ever, from the moment a batch exists.
  */
 import { countItems } from './count.ts'
+import type { Delivery } from './delivery.ts'
 
 export type Signal = 'traces' | 'metrics' | 'logs'
 export const SIGNALS: readonly Signal[] = ['traces', 'metrics', 'logs']
@@ -29,6 +30,10 @@ export interface RequestContext {
   readonly auth?: ReadonlyMap<string, string | readonly string[]> | undefined
   /** When the caller stops waiting, on the monotonic clock, in ms (Clock.monotonicMs). */
   readonly deadlineMs?: number | undefined
+  /**
+   * Its request lies in a durable log: who takes the batch into memory holds this until it is done with it.
+   */
+  readonly delivery?: Delivery | undefined
 }
 
 /** Shared by every context without metadata. */

@@ -116,14 +116,16 @@ class Shell implements Consumer, Component {
     })
   }
 
-  /** What could not be sent because the process stops is sent by the next one. */
+  /**
+   * What could not be sent because the process stops is sent by the next one, when it is on the disk here
+   * or in a log.
+   */
   #staysStored(error: Error | undefined): boolean {
-    return (
-      this.#stored !== undefined &&
-      error !== undefined &&
-      this.#stopped.reason !== undefined &&
-      isRetryable(error)
-    )
+    return this.#stored !== undefined && this.#stays(error)
+  }
+
+  #stays(error: Error | undefined): boolean {
+    return error !== undefined && this.#stopped.reason !== undefined && isRetryable(error)
   }
 
   #makeAdmission(queue: QueueSettings): Admission {
@@ -166,7 +168,7 @@ class Shell implements Consumer, Component {
     detailed?.enqueueSize.record(batch.itemCount)
     detailed?.enqueueBytes.record(batch.byteLength)
     if (this.#stored) return await this.#store(this.#stored, batch, size)
-    if (!queue.waitForResult) return this.#accept(batch, size, () => {})
+    if (!queue.waitForResult) return this.#accept(batch, size, this.#held(batch))
     return await new Promise<void>((resolve, reject) => {
       this.#accept(batch, size, (error) => (error ? reject(error) : resolve()))
     })
@@ -192,6 +194,16 @@ class Shell implements Consumer, Component {
           : 'the backend is slower than the input: raise sending_queue.queue_size or num_consumers')
     const fields = { error: error.message, refused_items: batch.itemCount, advice }
     this.#settings.logger.warn('sending queue refused data', fields)
+  }
+
+  /**
+   * Who has the request in a log is told when it is sent, or dropped and counted; and when it is not,
+   * because the process stops.
+   */
+  #held({ context: { delivery } }: Batch): (error: Error | undefined) => void {
+    if (delivery === undefined) return () => {}
+    delivery.hold()
+    return (error) => delivery.settle(this.#stays(error) ? error : undefined)
   }
 
   #accept(batch: Batch, size: number, settle: (error: Error | undefined) => void): void {
@@ -278,15 +290,15 @@ class Shell implements Consumer, Component {
       onWait: (error, waitMs, part) => this.#logWait(error, waitMs, part),
     }).catch((error): Outcome => ({ sentItems: 0, failedItems: batch.itemCount, error: toError(error) }))
     this.#inFlight.set(--this.#active)
-    this.#settle(outcome)
+    this.#settle(outcome, areInLog(entries))
     return outcome.error
   }
 
-  #settle({ sentItems, failedItems, error }: Outcome): void {
+  #settle({ sentItems, failedItems, error }: Outcome, inLog: boolean): void {
     const { telemetry, logger } = this.#settings
     if (sentItems > 0) telemetry.sent.add(sentItems)
     if (failedItems === 0 || !error) return
-    if (this.#staysStored(error)) {
+    if (this.#staysStored(error) || (inLog && this.#stays(error))) {
       logger.info('not sent before the end; it stays in the storage', {
         error: error.message,
         items: failedItems,
@@ -367,10 +379,18 @@ class Shell implements Consumer, Component {
   #dropQueued(): void {
     const error = new ShutdownError('shut down before it could be sent')
     let items = 0
+    let itemsInLog = 0
     for (let job = this.#ready.shift(); job; job = this.#ready.shift()) {
-      items += job.batch.itemCount
+      if (areInLog(job.entries)) itemsInLog += job.batch.itemCount
+      else items += job.batch.itemCount
       for (const entry of job.entries) finishPart(entry, error)
     }
-    if (items > 0) this.#settle({ sentItems: 0, failedItems: items, error })
+    if (items > 0) this.#settle({ sentItems: 0, failedItems: items, error }, false)
+    if (itemsInLog > 0) this.#settle({ sentItems: 0, failedItems: itemsInLog, error }, true)
   }
+}
+
+/** All requests of a job lie in logs of receivers. */
+function areInLog(entries: readonly Entry[]): boolean {
+  return entries.length > 0 && entries.every(({ batch }) => batch.context.delivery !== undefined)
 }

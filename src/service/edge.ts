@@ -1,6 +1,6 @@
 /**
- * Counts items on the edges of the graph, under the Go collector's metric names (docs/telemetry.md), so that no component
- * counts what passes through it.
+ * Counts items on the edges of the graph, under the Go collector's metric names (docs/telemetry.md), so
+ * that no component counts what passes through it.
  */
 import type { Consumer } from '../component/define.ts'
 import { type Counter, counter, type Meter } from '../component/telemetry.ts'
@@ -15,8 +15,8 @@ export const ITEM_NAMES: Readonly<Record<Signal, string>> = {
 }
 
 /**
- * Counts what a receiver hands on: accepted when the pipeline took it, refused when not. Knows what is under way, so that a graph
- * is only stopped when its pipelines have answered.
+ * Counts what a receiver hands on: accepted when the pipeline took it, refused when not. Knows what is
+ * under way, so that a graph is only stopped when its pipelines have answered.
  */
 export class ReceiverEdge implements Consumer {
   readonly #next: Consumer
@@ -35,6 +35,7 @@ export class ReceiverEdge implements Consumer {
   }
 
   consume(batch: Batch): Promise<void> {
+    if (batch.context.delivery !== undefined) return this.#passOn(batch)
     const { accepted, refused } = this.#counters(batch.context.transport ?? '')
     const count = batch.itemCount
     this.#underWay++
@@ -49,6 +50,17 @@ export class ReceiverEdge implements Consumer {
         throw error
       },
     )
+  }
+
+  /** The receiver has a log, and has told by answered() what it took. */
+  #passOn(batch: Batch): Promise<void> {
+    this.#underWay++
+    return this.#next.consume(batch).finally(() => this.#done())
+  }
+
+  answered(batch: Batch, accepted: boolean): void {
+    const counters = this.#counters(batch.context.transport ?? '')
+    counters[accepted ? 'accepted' : 'refused'].add(batch.itemCount)
   }
 
   refusal() {

@@ -1,6 +1,7 @@
 /**
- * One consumer in front of several: each gets the same batch, by reference, at the same time. One that fails does not stop the
- * others, but fails the whole call, so the caller sends everything again (spec: OTLP receivers, "Concurrency").
+ * One consumer in front of several: each gets the same batch, by reference, at the same time. One that
+ * fails does not stop the others, but fails the whole call, so the caller sends everything again (spec:
+ * OTLP receivers, "Concurrency").
  */
 import type { Consumer } from '../component/define.ts'
 import { isRetryable, type RefusedError, RetryableError, toError } from '../errors.ts'
@@ -21,7 +22,7 @@ export function fanOut(branches: readonly Branch[]): Consumer {
         branches.map((branch) => branch.consumer.consume(branch.mutatesData ? copy(batch) : batch)),
       )
       const errors = results.filter((result) => result.status === 'rejected').map((result) => result.reason)
-      if (errors.length > 0) throw joinErrors(errors)
+      if (errors.length > 0) throw joinErrors(errors, batch.context.delivery !== undefined)
     },
     releases: branches.every((branch) => branch.mutatesData || branch.consumer.releases === true),
     refusal() {
@@ -39,9 +40,14 @@ function copy(batch: Batch): Batch {
   )
 }
 
-/** Permanent if one of them is: sending again would fail there again, and repeat what the others took. */
-function joinErrors(errors: readonly unknown[]): Error {
+/**
+ * Permanent if one of them is: sending again would fail there again, and repeat what the others took. But
+ * nobody is asked to send again what lies in a log (`durable`): there the branches count that may still get
+ * it.
+ */
+function joinErrors(errors: readonly unknown[], durable: boolean): Error {
   const permanent = errors.find((error) => !isRetryable(error))
+  if (durable && permanent !== undefined) return toError(errors.find(isRetryable) ?? permanent)
   if (permanent !== undefined || errors.length === 1) return toError(permanent ?? errors[0])
   let retryAfterMs: number | undefined
   for (const error of errors) {

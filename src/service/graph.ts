@@ -67,6 +67,19 @@ export class Graph {
     if (level === 0) return this.#shutdownReceivers(deadline)
     const stopping = this.nodes.filter((node) => node.level === level)
     await Promise.all(stopping.map((node) => this.#stop(node.name, node.component, deadline)))
+    if (level === this.levelCount - 1) await this.#finishReceivers()
+  }
+
+  async #finishReceivers(): Promise<void> {
+    for (const { id, component, owned } of this.receivers) {
+      if (!owned) continue
+      await component.finish?.().catch((error: unknown) => {
+        this.#environment.logger.error('component did not shut down cleanly', {
+          component: `receivers/${id}`,
+          error,
+        })
+      })
+    }
   }
 
   async #shutdownReceivers(deadline: AbortSignal): Promise<void> {
@@ -341,11 +354,13 @@ class GraphBuilder {
   }
 }
 
-/** A receiver's part of the plain configuration; ids stand there as written, perhaps with spaces. */
+/** A receiver's part of the plain configuration, and its storage's. Ids stand there as written. */
 function receiverTree(tree: unknown, id: string): unknown {
-  const receivers = (tree as { receivers?: Record<string, unknown> } | undefined)?.receivers ?? {} // Checked.
+  const { receivers = {}, extensions = {} } = (tree ?? {}) as Record<string, Record<string, unknown>> // Checked.
   const key = Object.keys(receivers).find((name) => name === id)
-  return key === undefined ? Symbol(id) : receivers[key]
+  const own = key === undefined ? Symbol(id) : receivers[key]
+  const storage = (own as { storage?: unknown } | undefined)?.storage
+  return typeof storage === 'string' ? [own, extensions[storage]] : own
 }
 
 /** The configuration has been checked: every reference resolves. */

@@ -28,6 +28,10 @@ export class Inlet implements Consumer {
   get releases() {
     return this.#edge.releases
   }
+
+  answered(batch: Batch, accepted: boolean): void {
+    this.#edge.answered(batch, accepted)
+  }
 }
 
 /** A receiver of one graph: the component, perhaps taken over from the graph before, and this graph's edges behind it. */

@@ -12,12 +12,14 @@ import type { Consumer } from '../component/define.ts'
 import { RetryableError, toError } from '../errors.ts'
 import { Batch, NO_CONTEXT, NO_METADATA, SIGNALS } from '../otlp/batch.ts'
 import { Arena } from './arena.ts'
+import { LinkDeliveries } from './link-deliveries.ts'
 import { MAILBOX_BYTES, Mailbox, type TakeRecord } from './mailbox.ts'
 import { packError, unpackError } from './packed-error.ts'
 import {
   buffersOf,
   canTransfer,
   copyBytes,
+  isEmpty,
   isPlain,
   type Message,
   type Parcel,
@@ -45,8 +47,9 @@ interface Waiting {
 }
 
 /**
- * Kinds of records. A parcel has: stage number, signal and ownership in one word; items; place; length;
- * deadline (0 = none).
+ * Kinds of records. A parcel has: stage number, delivery or not, signal and ownership in one word; items;
+ * place; length; and of its delivery the journal, else the deadline (0 = none): nobody waits for what lies in
+ * a log.
  */
 const PARCEL = 1
 /** Items taken. */
@@ -81,6 +84,10 @@ export class Link {
   #peerStages: string[] = []
   readonly #waiting = new Map<number, Waiting>()
   readonly #blocked: (() => void)[] = []
+  readonly #deliveries = new LinkDeliveries(() => {
+    this.#schedule()
+    return this.#outgoing
+  })
 
   /** `stages` finds the consumer that a parcel is addressed to. */
   constructor(stages: (name: string) => Consumer | undefined, counters: LinkCounters, shards = 2) {
@@ -132,6 +139,7 @@ export class Link {
       waiting.reject(new RetryableError('the shard that had this data is gone', { retryAfterMs: 1000 }))
     }
     for (const wake of this.#blocked.splice(0)) wake()
+    this.#deliveries.cut()
   }
 
   /**
@@ -176,6 +184,7 @@ export class Link {
     const parcel = place < 0 ? this.#parcel(id, stage, batch, transfer, owned) : undefined
     this.#underWayBytes += bytes
     this.#schedule()
+    if (batch.context.delivery !== undefined) this.#deliveries.give(id, batch.context.delivery)
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject, bytes, place, parcel })
     })
@@ -187,14 +196,16 @@ export class Link {
     const number = this.#stageNumbers.get(stage) ?? -1
     const chunk = chunks[0]
     if (number < 0 || chunks.length !== 1 || chunk === undefined || transfer) return -1
-    if (this.#messagesUnderWay > 0 || !isPlain(context)) return -1
+    const journal = this.#deliveries.plain(context.delivery)
+    if (this.#messagesUnderWay > 0 || journal === undefined || !isPlain(context)) return -1
     const arena = this.#arena
     const place = arena?.put(chunk) ?? -1
     if (arena === undefined || place < 0) return -1
-    const kind = (number << 3) | (SIGNALS.indexOf(signal) << 1) | (owned ? 1 : 0)
+    const flags = (journal >= 0 ? 8 : 0) | (SIGNALS.indexOf(signal) << 1) | (owned ? 1 : 0)
     const { itemCount } = batch
-    const deadline = context.deadlineMs ?? 0
-    if (this.#outbox?.put(PARCEL, id, kind, itemCount, place, chunk.length, deadline)) return place
+    const time = journal >= 0 ? journal : (context.deadlineMs ?? 0)
+    if (this.#outbox?.put(PARCEL, id, (number << 4) | flags, itemCount, place, chunk.length, time))
+      return place
     arena.free(place)
     return -1
   }
@@ -209,7 +220,8 @@ export class Link {
     const chunks = batch.chunks.map((chunk) => this.#pack(chunk, transfer))
     const { signal, itemCount: items } = batch
     const context = packContext(batch.context)
-    const parcel = { id, stage, stageNumber, owned, signal, items, chunks, context }
+    const delivery = this.#deliveries.pack(batch.context.delivery)
+    const parcel = { id, stage, stageNumber, owned, signal, items, chunks, context, delivery }
     ;(this.#outgoing.parcels ??= []).push(parcel)
     this.#messagesUnderWay++
     return parcel
@@ -230,7 +242,7 @@ export class Link {
   readonly #turn = (): void => {
     this.#scheduled = false
     const message = this.#outgoing
-    if (message.memory ?? message.parcels ?? message.acks ?? message.failures) {
+    if (!isEmpty(message)) {
       this.#outgoing = {}
       this.#port?.postMessage(message, buffersOf(message))
     } else if (this.#outbox?.claimWaking()) this.#port?.postMessage(BELL)
@@ -258,38 +270,47 @@ export class Link {
     for (const parcel of message.parcels ?? []) this.#open(parcel)
     for (const { id, items } of message.acks ?? []) this.#settle(id)?.resolve(items)
     for (const { id, error } of message.failures ?? []) this.#settle(id)?.reject(unpackError(error))
+    this.#deliveries.receive(message)
   }
 
-  readonly #take: TakeRecord = (kind, id, a, items, place, length, deadlineMs) => {
+  readonly #take: TakeRecord = (kind, id, a, items, place, length, time) => {
     if (kind === ACK) {
       this.#settle(id)?.resolve(a)
       return
     }
-    const stage = this.#stages(this.#peerStages[a >> 3] ?? '')
+    const stage = this.#stages(this.#peerStages[a >> 4] ?? '')
     const chunk = this.#unpack({ place, length }, stage?.releases !== true)
-    const context = deadlineMs === 0 ? NO_CONTEXT : { metadata: NO_METADATA, deadlineMs }
+    const delivery = (a & 8) === 0 ? undefined : this.#deliveries.takePlain(id, time)
+    const deadlineMs = delivery !== undefined || time === 0 ? undefined : time
+    const plain = deadlineMs === undefined && delivery === undefined
+    const context = plain ? NO_CONTEXT : { metadata: NO_METADATA, deadlineMs, delivery }
     const signal = SIGNALS[(a >> 1) & 3] ?? 'traces'
     this.#deliver(id, stage, new Batch(signal, [chunk], items, context), (a & 1) === 1)
   }
 
-  #open({ id, stage: name, stageNumber, owned, signal, items, chunks: packed, context }: Parcel): void {
+  #open({ id, stage: name, stageNumber, owned, signal, items, chunks: packed, ...parcel }: Parcel): void {
     this.#peerStages[stageNumber] = name
     const stage = this.#stages(name)
     // A stage that may keep the bytes gets its own; the others read them where they lie, until they have
     // settled.
     const keeps = stage?.releases !== true
     const chunks = packed.map((chunk) => this.#unpack(chunk, keeps))
-    this.#deliver(id, stage, new Batch(signal, chunks, items, unpackContext(context)), owned)
+    const delivery = parcel.delivery && this.#deliveries.take(id, parcel.delivery)
+    const context = unpackContext(parcel.context, delivery)
+    this.#deliver(id, stage, new Batch(signal, chunks, items, context), owned)
   }
 
   #deliver(id: number, stage: Consumer | undefined, batch: Batch, owned: boolean): void {
     const port = this.#port
+    const { delivery } = batch.context
     const failed = (error: unknown) => {
+      delivery?.settle() // The failure is told as such; what else holds the delivery ends by itself.
       if (this.#port !== port) return
       ;(this.#outgoing.failures ??= []).push({ id, error: packError(toError(error)) })
       this.#schedule()
     }
     const taken = (items: number) => {
+      delivery?.settle()
       if (this.#port !== port) return
       if (!this.#outbox?.put(ACK, id, items)) (this.#outgoing.acks ??= []).push({ id, items })
       this.#schedule()

@@ -1,6 +1,11 @@
-/** What a link sends in a message: batches that do not fit into a record of the mailbox, and the news about them. */
+/**
+ * What a link sends in a message: batches that do not fit into a record of the mailbox, and the news about
+ * them.
+ */
 import { isMarkedAsUntransferable } from 'node:worker_threads'
 import { NO_CONTEXT, type RequestContext, type Signal } from '../otlp/batch.ts'
+import type { Delivery } from '../otlp/delivery.ts'
+import type { DeliveryMessage, PackedDelivery } from './link-deliveries.ts'
 import type { PackedError } from './packed-error.ts'
 
 /** A chunk of a parcel: its bytes, or where they lie in the sender's arena. */
@@ -17,11 +22,12 @@ export interface Parcel {
   readonly chunks: readonly ParcelChunk[]
   /** Undefined when nothing of it matters over there. */
   readonly context: PackedContext | undefined
+  readonly delivery: PackedDelivery | undefined
 }
-interface PackedContext extends Omit<RequestContext, 'metadata'> {
+interface PackedContext extends Omit<RequestContext, 'metadata' | 'delivery'> {
   readonly metadata?: RequestContext['metadata']
 }
-export interface Message {
+export interface Message extends DeliveryMessage {
   /** Mailbox and arena of the sender; comes first of all. */
   memory?: SharedArrayBuffer
   parcels?: Parcel[]
@@ -47,14 +53,21 @@ export function copyBytes(chunk: Uint8Array): Uint8Array {
 /** Cloning costs by the key: what is empty stays here. */
 export function packContext(context: RequestContext): PackedContext | undefined {
   if (context === NO_CONTEXT) return undefined
-  if (context.metadata.size > 0) return context
-  const { metadata: _empty, ...rest } = context
-  return rest
+  const { metadata, delivery: _toldElsewhere, ...rest } = context
+  return metadata.size > 0 ? { ...rest, metadata } : rest
 }
 
-export function unpackContext(packed: PackedContext | undefined): RequestContext {
+export function unpackContext(
+  packed: PackedContext | undefined,
+  delivery: Delivery | undefined,
+): RequestContext {
   if (packed === undefined) return NO_CONTEXT
-  return { ...packed, metadata: packed.metadata ?? NO_CONTEXT.metadata }
+  return { ...packed, metadata: packed.metadata ?? NO_CONTEXT.metadata, delivery }
+}
+
+export function isEmpty(message: Message): boolean {
+  for (const _ in message) return false
+  return true
 }
 
 /** Transferring another kind of buffer throws, long after the sender was told that its data is under way. */

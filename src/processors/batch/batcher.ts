@@ -8,12 +8,14 @@
  */
 import type { Clock, Timer } from '../../component/clock.ts'
 import type { Consumer } from '../../component/define.ts'
-import { RefusedError, RetryableError, ShutdownError } from '../../errors.ts'
+import { isRetryable, RefusedError, RetryableError, ShutdownError } from '../../errors.ts'
 import type { Batch, RequestContext, Signal } from '../../otlp/batch.ts'
+import { joinDeliveries } from '../../otlp/delivery.ts'
 import { givePayload } from '../../otlp/payload-pool.ts'
 import { splitBatch } from '../../otlp/split.ts'
 import type { Config } from './config.ts'
 import { type HeldCaller, HeldCallers } from './held-callers.ts'
+import { Owners, type Share } from './owners.ts'
 import { Pile } from './pile.ts'
 
 /** Batches handed to the next stage that it has not answered. */
@@ -37,14 +39,18 @@ export interface BatcherOptions {
   readonly clock: Clock
   readonly holdsCaller: boolean
   readonly onSent: (batch: Batch, trigger: Trigger) => void
-  /** A batch failed, or was given up, that its senders were told is safe. */
-  readonly onDropped: (batch: Batch, error: unknown) => void
+  /**
+   * Items of a batch that failed, or was given up, are lost: their senders were told that they are safe,
+   * and no log has them.
+   */
+  readonly onDropped: (items: number, error: unknown) => void
 }
 
 interface ReadyBatch {
   readonly batch: Batch
   readonly trigger: Trigger
   readonly callers: readonly HeldCaller[]
+  readonly share: Share
   readonly slabs: readonly Uint8Array[]
 }
 
@@ -62,6 +68,7 @@ export class Batcher {
   readonly #dueItems: number
   readonly #pile: Pile
   readonly #callers: HeldCallers | undefined
+  readonly #owners = new Owners()
   readonly #ready: ReadyBatch[] = []
   readonly #waiting: WaitingCaller[] = []
   #inFlight = 0
@@ -97,11 +104,15 @@ export class Batcher {
 
   /** Puts the items on the pile, and cuts it when they make it due. */
   #add(batch: Batch): Promise<void> {
+    this.#owners.add(batch.context.delivery, batch.itemCount, this.#pile.items)
     this.#pile.add(batch)
-    const accepted =
-      this.#callers === undefined
-        ? ACCEPTED
-        : this.#callers.add(batch.itemCount, this.#cutByMs(batch.context))
+    let accepted = ACCEPTED
+    if (this.#callers !== undefined) {
+      const held = this.#callers.add(batch.itemCount, this.#cutByMs(batch.context))
+      // Whoever has a log waits for the delivery, and keeps no memory until then.
+      if (batch.context.delivery === undefined) accepted = held
+      else held.catch(() => {})
+    }
     if (this.#closed) this.#cut('shutdown')
     else if (this.#pile.items >= this.#dueItems) this.#cut('size')
     else this.#armTimer()
@@ -166,7 +177,9 @@ export class Batcher {
   }
 
   #makeReady(batch: Batch, trigger: Trigger, slabs: readonly Uint8Array[]): void {
-    this.#ready.push({ batch, trigger, slabs, callers: this.#callers?.assign(batch.itemCount) ?? [] })
+    const { itemCount } = batch
+    const callers = this.#callers?.assign(itemCount) ?? []
+    this.#ready.push({ batch, trigger, slabs, callers, share: this.#owners.assign(itemCount) })
   }
 
   /** Sends what is ready as far as there is room, then lets waiting callers in. */
@@ -192,30 +205,52 @@ export class Batcher {
 
   #send(ready: ReadyBatch): void {
     this.#inFlight++
+    const { deliveries } = ready.share
+    // It holds each of them until it ends; what they were held for here ends with the answer.
+    const delivery = deliveries.length === 0 ? undefined : joinDeliveries(deliveries)
+    const { batch } = ready
     let answer: Promise<void>
     try {
-      answer = this.#options.next.consume(ready.batch)
+      answer = this.#options.next.consume(
+        delivery ? batch.withContext({ ...batch.context, delivery }) : batch,
+      )
     } catch (error) {
       answer = Promise.reject(error)
     }
-    answer.then(
-      () => this.#settle(ready, undefined),
-      (error) => this.#settle(ready, error ?? new Error('the next stage failed without an error')),
-    )
+    answer
+      .then(
+        () => this.#settle(ready, undefined),
+        (error) => this.#settle(ready, error ?? new Error('the next stage failed without an error')),
+      )
+      .finally(() => delivery?.settle())
   }
 
   #settle(ready: ReadyBatch, error: unknown): void {
     this.#inFlight--
     if (error === undefined) this.#options.onSent(ready.batch, ready.trigger)
-    else if (this.#callers === undefined) this.#options.onDropped(ready.batch, error)
-    for (const caller of ready.callers) caller.settle(error)
+    this.#answer(ready, error)
     for (const slab of ready.slabs) givePayload(slab)
     this.#pump()
   }
 
+  /** Tells everybody who has items in the batch, and counts what is lost. */
+  #answer({ batch, callers, share }: ReadyBatch, error: unknown): void {
+    const { deliveries, volatileItems } = share
+    // What lies in a log is tried again from there; what is refused for good is dropped here.
+    const again = error !== undefined && isRetryable(error)
+    if (error !== undefined && this.#callers === undefined) {
+      const items = again ? volatileItems : batch.itemCount
+      if (items > 0) this.#options.onDropped(items, error)
+    }
+    for (const caller of callers) caller.settle(error)
+    const told = again || this.#callers !== undefined
+    for (const delivery of deliveries) delivery.settle(told ? error : undefined)
+  }
+
   /**
-   * Shutdown has begun upstream. Callers that are held get their answer: everything is sent at once from now on. Without such callers
-   * it goes on to batch, since what stages before it flush would flood the queue behind it in small pieces.
+   * Shutdown has begun upstream. Callers that are held get their answer: everything is sent at once from
+   * now on. Without such callers it goes on to batch, since what stages before it flush would flood the
+   * queue behind it in small pieces.
    */
   drain(): void {
     if (this.#callers !== undefined) this.#close()
@@ -247,10 +282,7 @@ export class Batcher {
   /** What is not under way at the deadline. Batches under way settle by themselves. */
   #giveUp(): void {
     const error = new ShutdownError('the batch processor was shut down before it could send')
-    for (const { batch, callers } of this.#ready.splice(0)) {
-      if (this.#callers === undefined) this.#options.onDropped(batch, error)
-      for (const caller of callers) caller.settle(error)
-    }
+    for (const ready of this.#ready.splice(0)) this.#answer(ready, error)
     for (const { reject } of this.#waiting.splice(0)) reject(error)
   }
 }

@@ -81,12 +81,9 @@ export default defineProcessor({
       clock: host.clock,
       holdsCaller,
       onSent: (batch, trigger) => recordSent(telemetry, batch, trigger),
-      onDropped(batch, error) {
-        dropped.add(batch.itemCount)
-        logger.error('Sender failed. The batch is dropped.', {
-          error: toError(error),
-          items: batch.itemCount,
-        })
+      onDropped(items, error) {
+        dropped.add(items)
+        logger.error('Sender failed. The batch is dropped.', { error: toError(error), items })
       },
     })
     return {
