@@ -13,6 +13,7 @@ import { ShutdownError, toError } from '../../errors.ts'
 import type { Batch } from '../../otlp/batch.ts'
 import type { Config } from './config.ts'
 import { Decider, type DecisionObserver } from './decider.ts'
+import type { Durable } from './durable.ts'
 import { Holdings } from './holdings.ts'
 import { Ingest, type SpanSink } from './ingest.ts'
 import { Rounds } from './rounds.ts'
@@ -20,7 +21,7 @@ import { SpanFacts } from './span-facts.ts'
 import { Staging } from './staging.ts'
 import type { TailTelemetry } from './telemetry.ts'
 import type { Message } from './trace-store.ts'
-import { DUE, PENDING } from './trace-table.ts'
+import { DUE, NOT_SAMPLED, PENDING, SAMPLED } from './trace-table.ts'
 
 /** A caller that block_on_overflow holds. */
 interface Waiting {
@@ -32,6 +33,8 @@ interface Waiting {
 
 export class Engine implements SpanSink {
   readonly #config: Config
+  /** The same on all shards and in every run. */
+  readonly #stage: string
   readonly #telemetry: TailTelemetry
   readonly #decider: Decider
   readonly #holdings: Holdings
@@ -54,8 +57,10 @@ export class Engine implements SpanSink {
     telemetry: TailTelemetry,
     next: Consumer,
     observe?: DecisionObserver,
+    stage = id,
   ) {
     this.#config = config
+    this.#stage = stage
     this.#telemetry = telemetry
     this.#waitTicks = Math.max(1, Math.floor(config.decision_wait / 1000))
     const rootWaitMs = config.decision_wait_after_root_received
@@ -84,7 +89,7 @@ export class Engine implements SpanSink {
   async consume(batch: Batch, ownedOnly: boolean): Promise<number> {
     if (this.#stopped) throw new ShutdownError('tail sampling is stopping')
     if (this.#waiting.length === 0) {
-      this.#ingest.begin(batch.chunks, ownedOnly)
+      this.#begin(batch, ownedOnly)
       if (this.#goOn()) {
         const { taken } = this.#ingest
         // Late spans of sampled traces go out at once; a slow next stage holds their sender, and nobody else.
@@ -95,16 +100,24 @@ export class Engine implements SpanSink {
     return new Promise((resolve, reject) => this.#waiting.push({ batch, ownedOnly, resolve, reject }))
   }
 
+  #begin({ chunks, context: { delivery } }: Batch, ownedOnly: boolean): void {
+    this.#ingest.begin(chunks, ownedOnly)
+    if (delivery !== undefined) this.#holdings.beginDurable(delivery, this.#stage)
+  }
+
   /** Goes on with the batch that was begun; true when all of it is taken. */
   #goOn(): boolean {
     this.#holdings.readClock()
     this.#tick = this.#rounds.currentTick()
+    let open = false
     try {
-      return this.#ingest.run()
+      open = !this.#ingest.run()
+      return !open
     } catch (error) {
       this.#ingest.abandon()
       throw error
     } finally {
+      if (!open) this.#holdings.durable?.end()
       this.#holdings.endRequest()
     }
   }
@@ -121,6 +134,11 @@ export class Engine implements SpanSink {
     const { store } = holdings
     const { traces } = store
     let trace = traces.find(facts)
+    const before = holdings.durable === undefined ? 0 : this.#decidedBefore(holdings.durable, trace)
+    if (before !== 0) {
+      holdings.takeDecided(trace, before, message, fieldStart, end)
+      return true
+    }
     if (trace === 0) {
       if (holdings.takeCached(facts, message, fieldStart, end)) return true
       trace = holdings.admit(facts, this.#tick + 1 + this.#waitTicks)
@@ -135,6 +153,14 @@ export class Engine implements SpanSink {
     const most = this.#config.maximum_trace_size_bytes
     if (most > 0 && holdings.bytes(trace) > most) holdings.dropTooLarge(trace)
     return true
+  }
+
+  /** What an earlier run decided on the trace of this span, when this one has not decided on it; or 0. */
+  #decidedBefore(durable: Durable, trace: number): number {
+    if (trace !== 0 && (this.#staging !== undefined || this.#holdings.store.traces.state(trace) !== PENDING))
+      return 0
+    const known = durable.decided(this.#facts)
+    return known === 0 ? 0 : known > 0 ? SAMPLED : NOT_SAMPLED
   }
 
   /** The spans of one ResourceSpans are in: with span-ingest, they may decide at once. */
@@ -167,13 +193,13 @@ export class Engine implements SpanSink {
       }
       this.#waiting.shift()
       const next = this.#waiting[0]
-      if (next !== undefined) this.#ingest.begin(next.batch.chunks, next.ownedOnly)
+      if (next !== undefined) this.#begin(next.batch, next.ownedOnly)
     }
   }
 
   /**
    * Decides on everything that is held, or discards it if the config says so, and waits until it is handed
-   * on. What is not done by the deadline is counted as dropped.
+   * on. What is not done by the deadline is counted as dropped. What lies in logs is left there undecided.
    */
   async shutdown(deadline: AbortSignal): Promise<void> {
     if (this.#stopped) return
@@ -182,11 +208,14 @@ export class Engine implements SpanSink {
       waiting.reject(new ShutdownError('tail sampling is stopping'))
     this.#ingest.abandon()
     const holdings = this.#holdings
-    await this.#rounds.stop(this.#config.drop_pending_traces_on_shutdown ? 0 : this.#waitTicks + 1, deadline)
+    const discard = this.#config.drop_pending_traces_on_shutdown
+    holdings.durable?.end()
+    if (!discard) holdings.leaveToLogs()
+    await this.#rounds.stop(discard ? 0 : this.#waitTicks + 1, deadline)
     holdings.flush()
     await holdings.outlet.drained(deadline)
     holdings.readClock()
-    const lost = holdings.forgetAll() + holdings.outlet.abandon()
+    const lost = holdings.forgetAll(!discard) + holdings.outlet.abandon()
     if (lost > 0) this.#telemetry.droppedSpans.with({ reason: 'shutdown' }).add(lost)
     holdings.report()
     holdings.store.dispose()

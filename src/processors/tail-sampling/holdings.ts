@@ -1,20 +1,34 @@
 /**
- * What tail sampling holds on one shard, and every way by which spans and traces leave it: sent on, discarded
- * by a decision, pushed out by num_traces. So this is where the books are kept.
+ * What tail sampling holds on one shard, and every way by which spans and traces leave it: sent on,
+ * discarded by a decision, pushed out by num_traces, left to a log. So this is where the books are kept.
+ * (Longer than other files: all of these share the table and its counters.)
  */
 import type { Consumer } from '../../component/define.ts'
 import type { Budget, Host } from '../../component/host.ts'
 import type { Logger } from '../../component/logger.ts'
 import type { Counter } from '../../component/telemetry.ts'
+import type { Delivery } from '../../otlp/delivery.ts'
 import type { Config } from './config.ts'
 import { DECISION_LABELS } from './decider.ts'
 import { DecisionCache } from './decision-cache.ts'
+import { Durable } from './durable.ts'
 import { Outlet } from './outlet.ts'
 import { Readings } from './readings.ts'
 import type { SpanFacts } from './span-facts.ts'
 import type { TailTelemetry } from './telemetry.ts'
 import { type Message, TraceStore } from './trace-store.ts'
-import { ARRIVED, BYTES, DROPPED, DUE, ID, NOT_SAMPLED, PENDING, SAMPLED, STAGED } from './trace-table.ts'
+import {
+  AGE_NEXT,
+  ARRIVED,
+  BYTES,
+  DROPPED,
+  DUE,
+  ID,
+  NOT_SAMPLED,
+  PENDING,
+  SAMPLED,
+  STAGED,
+} from './trace-table.ts'
 
 /**
  * A chunk goes out when it has this many bytes, at the next end of a trace; a larger trace goes out in parts.
@@ -31,6 +45,8 @@ export class Holdings {
   readonly readings: Readings
   /** A large sampled trace whose spans are not all handed over yet. */
   partial = 0
+  /** Set when requests come that lie in durable logs. */
+  durable: Durable | undefined
   readonly #config: Config
   readonly #host: Host
   readonly #logger: Logger
@@ -156,6 +172,7 @@ export class Holdings {
   dropTooLarge(trace: number): void {
     this.#telemetry.droppedTooLarge.add(1)
     this.store.unschedule(trace)
+    this.durable?.note(trace, NOT_SAMPLED)
     this.readings.sampledOut += this.#free(trace)
     this.#note(trace, NOT_SAMPLED)
   }
@@ -166,6 +183,7 @@ export class Holdings {
    */
   decided(trace: number, result: number): void {
     this.#byDecision[result]?.add(1)
+    this.durable?.note(trace, result)
     if (result !== SAMPLED) this.readings.sampledOut += this.#free(trace)
     else if (this.sendSome(trace)) {
       this.#markDecided(trace, SAMPLED)
@@ -234,13 +252,25 @@ export class Holdings {
   takeCached(facts: SpanFacts, message: Message, fieldStart: number, end: number): boolean {
     if (this.#sampledCache?.has(facts.id2, facts.id3)) {
       this.readings.releasedSampled++
+      this.durable?.noteCached(facts, SAMPLED)
       this.#sendSpan(message, fieldStart, end)
       return true
     }
     if (!this.#otherCache?.has(facts.id2, facts.id3)) return false
     this.readings.releasedOther++
+    this.durable?.noteCached(facts, NOT_SAMPLED)
     this.readings.sampledOut++
     return true
+  }
+
+  /** Takes a span whose trace an earlier run has decided on; of spans that came meanwhile, too. */
+  takeDecided(trace: number, result: number, message: Message, fieldStart: number, end: number): void {
+    if (trace !== 0) {
+      this.store.unschedule(trace)
+      this.decided(trace, result)
+    }
+    if (result === SAMPLED) this.#sendSpan(message, fieldStart, end)
+    else this.readings.sampledOut++
   }
 
   /** Takes a span whose trace is decided and still in the table. */
@@ -250,6 +280,7 @@ export class Holdings {
     else this.readings.sampledOut++
     if (trace === this.#lateTrace) return
     this.#lateTrace = trace
+    this.durable?.noteLate(trace, traces.state(trace))
     if (traces.state(trace) === DROPPED)
       this.#logger.warn('a span came late for a trace that a drop policy dropped; it is discarded')
     this.#telemetry.lateSpanAge.record(this.#second - traces.words[traces.at(trace) + DUE]!)
@@ -268,22 +299,52 @@ export class Holdings {
   }
 
   flush(): void {
+    this.durable?.flushNotes()
     const { sending } = this.store
     if (sending.count === 0) return
     this.store.spans.settle()
     const spans = sending.count
-    this.outlet.send(sending.build(this.outlet.releases), spans)
+    const chunk = sending.build(this.outlet.releases)
+    this.outlet.send(chunk, spans, this.durable?.join(sending.requests), sending.volatileSpans)
   }
 
-  /** Frees all that is held; returns the number of spans. */
-  forgetAll(): number {
+  /** Spans are going to come that lie in a log. */
+  beginDurable(delivery: Delivery, stage: string): void {
+    this.durable ??= new Durable(stage, this.store)
+    this.durable.begin(delivery)
+  }
+
+  /** Frees undecided traces that lie in logs alone: the next run decides on them. */
+  leaveToLogs(): void {
+    const { durable } = this
+    const { traces } = this.store
+    durable?.leave(() => {
+      for (let trace = traces.oldest, next = 0; trace !== 0; trace = next) {
+        next = traces.words[traces.at(trace) + AGE_NEXT]!
+        if (!durable.isInLogs(trace)) continue
+        this.store.unschedule(trace)
+        this.#free(trace)
+        this.forget(trace)
+      }
+    })
+  }
+
+  /**
+   * Frees all that is held; returns the number of spans that are lost. With `leave`, those that lie in a
+   * log are not.
+   */
+  forgetAll(leave: boolean): number {
     const { traces } = this.store
     let spans = 0
     this.partial = 0
-    while (traces.oldest !== 0) {
-      spans += this.#free(traces.oldest)
-      this.forget(traces.oldest)
+    const free = () => {
+      while (traces.oldest !== 0) {
+        spans += this.#free(traces.oldest)
+        this.forget(traces.oldest)
+      }
     }
+    if (!leave || this.durable === undefined) free()
+    else spans -= this.durable.leave(free)
     return spans
   }
 

@@ -27,8 +27,9 @@ export default defineProcessor({
   affinity: 'trace',
   config,
   telemetry,
-  create({ id, config, host, logger, telemetry, next }) {
-    const engine = new Engine(id, config, host, logger, telemetry, next)
+  create({ id, config, host, logger, telemetry, next, pipeline }) {
+    const stage = `processors/${id}/${pipeline}`
+    const engine = new Engine(id, config, host, logger, telemetry, next, undefined, stage)
     return {
       consume: async (batch) => void (await engine.consume(batch, false)),
       consumeOwned: (batch) => engine.consume(batch, true),

@@ -6,18 +6,25 @@
  */
 import type { Consumer } from '../../component/define.ts'
 import type { Logger } from '../../component/logger.ts'
-import { toError } from '../../errors.ts'
-import { Batch } from '../../otlp/batch.ts'
+import { isRetryable, ShutdownError, toError } from '../../errors.ts'
+import { Batch, NO_CONTEXT, NO_METADATA } from '../../otlp/batch.ts'
+import type { Delivery } from '../../otlp/delivery.ts'
 import { givePayload } from '../../otlp/payload-pool.ts'
 import type { TailTelemetry } from './telemetry.ts'
 
 const MOST_IN_FLIGHT = 8
 
+interface Chunk {
+  readonly batch: Batch
+  /** Spans in it that lie in no durable log. */
+  readonly volatileSpans: number
+}
+
 export class Outlet {
   readonly #next: Consumer
   readonly #logger: Logger
   readonly #telemetry: TailTelemetry
-  readonly #waiting: Batch[] = []
+  readonly #waiting: Chunk[] = []
   #inFlight = 0
   #wakers: (() => void)[] = []
 
@@ -45,23 +52,26 @@ export class Outlet {
     return this.#inFlight === 0 && this.#waiting.length === 0
   }
 
-  send(chunk: Uint8Array, spans: number): void {
-    const batch = new Batch('traces', [chunk], spans)
-    if (this.full) this.#waiting.push(batch)
-    else void this.#consume(batch)
+  /** With the delivery of the requests in durable logs that have spans in it. */
+  send(bytes: Uint8Array, spans: number, delivery: Delivery | undefined, volatileSpans: number): void {
+    const context = delivery ? { metadata: NO_METADATA, delivery } : NO_CONTEXT
+    const chunk = { batch: new Batch('traces', [bytes], spans, context), volatileSpans }
+    if (this.full) this.#waiting.push(chunk)
+    else void this.#consume(chunk)
   }
 
-  async #consume(batch: Batch): Promise<void> {
+  async #consume({ batch, volatileSpans }: Chunk): Promise<void> {
+    const { delivery } = batch.context
     this.#inFlight++
     try {
       await this.#next.consume(batch)
       this.#telemetry.keptSpans.add(batch.itemCount)
+      delivery?.settle()
     } catch (error) {
-      this.#telemetry.droppedSpans.with({ reason: 'downstream' }).add(batch.itemCount)
-      this.#logger.error('the next stage refused sampled spans; they are dropped', {
-        spans: batch.itemCount,
-        error: toError(error).message,
-      })
+      // What lies in a log comes again from there.
+      const again = delivery !== undefined && isRetryable(error)
+      this.#refused(again ? volatileSpans : batch.itemCount, error)
+      delivery?.settle(again ? error : undefined)
     }
     if (this.releases) for (const chunk of batch.chunks) givePayload(chunk)
     this.#inFlight--
@@ -72,6 +82,15 @@ export class Outlet {
       this.#wakers = []
       for (const wake of wakers) wake()
     }
+  }
+
+  #refused(spans: number, error: unknown): void {
+    if (spans === 0) return
+    this.#telemetry.droppedSpans.with({ reason: 'downstream' }).add(spans)
+    this.#logger.error('the next stage refused sampled spans; they are dropped', {
+      spans,
+      error: toError(error).message,
+    })
   }
 
   /** Resolves when not full. */
@@ -94,7 +113,10 @@ export class Outlet {
   /** Gives up the chunks that have not been handed on; returns their spans. */
   abandon(): number {
     let spans = 0
-    for (const batch of this.#waiting.splice(0)) spans += batch.itemCount
+    for (const { batch, volatileSpans } of this.#waiting.splice(0)) {
+      spans += volatileSpans
+      batch.context.delivery?.settle(new ShutdownError('shut down before it could be handed on'))
+    }
     return spans
   }
 

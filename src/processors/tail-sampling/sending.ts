@@ -8,6 +8,7 @@ import { EXPORT_TRACE_SERVICE_REQUEST, RESOURCE_SPANS } from '../../otlp/fields.
 import { takePayload } from '../../otlp/payload-pool.ts'
 import { lenFieldLength, WireWriter } from '../../otlp/wire.ts'
 import type { ResourceHeader, ScopeHeader } from './headers.ts'
+import type { Requests } from './requests.ts'
 import type { SpanTable } from './span-table.ts'
 
 export class Sending {
@@ -16,6 +17,12 @@ export class Sending {
   /** Spans and bytes that wait to be built into a chunk. */
   count = 0
   byteLength = 0
+  /**
+   * Of the chunk built last: the requests in durable logs that have spans in it, each held, and how many
+   * spans lie in no log.
+   */
+  requests: number[] = []
+  volatileSpans = 0
 
   constructor(spans: SpanTable) {
     this.#spans = spans
@@ -43,6 +50,9 @@ export class Sending {
 
   /** One chunk with everything that was added; `pooled`: in memory of the payload pool. */
   build(pooled: boolean): Uint8Array {
+    this.requests = []
+    this.volatileSpans = this.count
+    this.#spans.requests?.gather()
     let size = 0
     for (const resource of this.#resources)
       size += lenFieldLength(EXPORT_TRACE_SERVICE_REQUEST.resourceSpans, contentLength(resource))
@@ -75,7 +85,18 @@ export class Sending {
       const start = spans.start(span)
       writer.rawRange(spans.bytes(span), start, start + spans.length(span))
     }
+    if (spans.requests !== undefined) this.#noteRequests(spans.requests, first)
     spans.freeList(first)
+  }
+
+  #noteRequests(requests: Requests, first: number): void {
+    for (let span = first; span !== 0; span = this.#spans.next(span)) {
+      if (requests.isDurable(span)) this.volatileSpans--
+      const request = requests.met(span)
+      if (request === 0) continue
+      requests.hold(request)
+      this.requests.push(request)
+    }
   }
 }
 

@@ -7,6 +7,7 @@
  */
 import { GrowingWords } from '../../otlp/unmanaged.ts'
 import { Headers, type ScopeHeader } from './headers.ts'
+import type { Requests } from './requests.ts'
 import { Slabs } from './slabs.ts'
 
 /** Words of a span. */
@@ -22,6 +23,8 @@ const NO_BYTES = Buffer.alloc(0)
 export class SpanTable {
   readonly slabs = new Slabs()
   readonly headers = new Headers()
+  /** Set when requests come that lie in durable logs. */
+  requests: Requests | undefined
   readonly #memory = new GrowingWords()
   #words = this.#memory.words
   #used = 1
@@ -38,7 +41,7 @@ export class SpanTable {
   readonly #sparse = new Set<number>()
 
   get indexBytes(): number {
-    return this.#words.byteLength
+    return this.#words.byteLength + (this.requests?.heldBytes ?? 0)
   }
 
   /** Takes the field [start, end) of a chunk; its bytes are copied by settle() at the latest. */
@@ -71,6 +74,7 @@ export class SpanTable {
     words[at + SCOPE] = scope.number
     scope.references++
     this.count++
+    this.requests?.add(span)
     return span
   }
 
@@ -113,6 +117,9 @@ export class SpanTable {
    */
   freeList(first: number): number {
     this.settle()
+    const { requests } = this
+    if (requests !== undefined)
+      for (let span = first; span !== 0; span = this.next(span)) requests.freed(span)
     const words = this.#words
     let count = 0
     let bytes = 0
@@ -145,6 +152,7 @@ export class SpanTable {
   /** Nothing is held any more, and nothing will be. */
   dispose(): void {
     this.slabs.dispose()
+    this.requests?.dispose()
     this.#memory.release()
   }
 
