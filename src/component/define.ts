@@ -76,6 +76,8 @@ interface Definition<C, T extends TelemetryTable> {
   readonly stability: Stability
   /** One line for `weir components`. */
   readonly summary: string
+  /** Where a plugin's code comes from, and in which version: set when it is loaded. */
+  readonly source?: string | undefined
   /** Shape, defaults, units and checks; C is inferred from it. Null in YAML is taken as `{}`. */
   readonly config: z.ZodType<C>
   readonly telemetry: T
@@ -85,6 +87,8 @@ export interface ReceiverDefinition<C, T extends TelemetryTable> extends Definit
   readonly signals: readonly Signal[]
   /** Endpoints that this config will listen on, so that two listeners on one port are found before the start. */
   listeners?(config: C): readonly ListenerClaim[]
+  /** Id of the storage extension that this config names: requests are answered when they are stored there. */
+  storage?(config: C): string | undefined
   /** One instance per id. `next` has an entry for every signal that some pipeline takes from this receiver. */
   create(settings: Settings<C, T> & { readonly next: Readonly<Partial<Record<Signal, Consumer>>> }): Component
 }
@@ -216,6 +220,8 @@ export interface ServiceView {
   /** Why the service is not ready to take data; undefined when it is. */
   notReadyReason(): string | undefined
   readonly startedAtMs: number
+  /** How often a shard has been started again; absent outside of a service. */
+  restarts?(): number
   /** What components reported last, by id. */
   statuses(): ReadonlyMap<string, { readonly status: string; readonly error?: string | undefined }>
 }

@@ -15,13 +15,19 @@ export interface StorageCheck {
   readonly tell: (path: Path, message: string) => void
 }
 
-/** The sending queues of all exporters that are used. */
+/** The sending queues of all exporters that are used, and the receivers that are. */
 export function checkStorages(check: StorageCheck): void {
   const used = new Set(check.pipelines.flatMap((pipeline) => pipeline.exporters))
   for (const { id, definition, config } of check.sections.exporters.values()) {
     if (!used.has(id) || config === undefined) continue
     const storage = definition.sending?.(config)?.queue?.storage
     if (storage !== undefined) checkStorage(check, storage, ['exporters', id, 'sending_queue', 'storage'])
+  }
+  const feeding = new Set(check.pipelines.flatMap((pipeline) => pipeline.receivers))
+  for (const { id, definition, config } of check.sections.receivers.values()) {
+    if (!feeding.has(id) || config === undefined) continue
+    const storage = definition.storage?.(config)
+    if (storage !== undefined) checkStorage(check, storage, ['receivers', id, 'storage'])
   }
 }
 

@@ -25,9 +25,10 @@ export interface Journal {
   note(decisions: Decisions): Promise<void>
 }
 
-/**
- * What one stage has decided: entries whose form is its own (tail sampling: a trace id and a result each).
- */
+/** An entry of Decisions: a trace id, and one byte of the stage's own. */
+export const DECISION_BYTES = 17
+
+/** What one stage has decided on traces. */
 export interface Decisions {
   /** Name of the stage, the same on all shards and in every run. */
   readonly stage: string

@@ -6,7 +6,7 @@
  *
  * An entry is the trace id and the decision: 17 bytes. Entries are collected for a run of decisions.
  */
-import type { Decisions, Journal } from '../../otlp/delivery.ts'
+import { DECISION_BYTES, type Decisions, type Journal } from '../../otlp/delivery.ts'
 import { DecisionCache } from './decision-cache.ts'
 import type { Requests } from './requests.ts'
 import type { SpanFacts } from './span-facts.ts'
@@ -14,7 +14,6 @@ import { SAMPLED } from './trace-table.ts'
 
 type Words = Int32Array<ArrayBufferLike>
 
-export const ENTRY_BYTES = 17
 const LEAST_ENTRIES = 64
 /** Decisions of earlier runs that are remembered, kept and not kept ones each. */
 const REMEMBERED = 65_536
@@ -52,17 +51,17 @@ export class DecisionNotes {
     this.#held.push(request)
     let collected = this.#journals.get(journal)
     if (collected === undefined) {
-      collected = { bytes: Buffer.allocUnsafe(LEAST_ENTRIES * ENTRY_BYTES), length: 0 }
+      collected = { bytes: Buffer.allocUnsafe(LEAST_ENTRIES * DECISION_BYTES), length: 0 }
       this.#journals.set(journal, collected)
     }
     const { length } = collected
     // The same trace once, though several of its requests lie in this log.
-    if (length > 0 && isId(collected.bytes, length - ENTRY_BYTES, words, at)) return
-    if (length + ENTRY_BYTES > collected.bytes.length)
+    if (length > 0 && isId(collected.bytes, length - DECISION_BYTES, words, at)) return
+    if (length + DECISION_BYTES > collected.bytes.length)
       collected.bytes = Buffer.concat([collected.bytes], collected.bytes.length * 2)
     for (let word = 0; word < 4; word++) collected.bytes.writeInt32LE(words[at + word]!, length + word * 4)
     collected.bytes[length + 16] = result
-    collected.length += ENTRY_BYTES
+    collected.length += DECISION_BYTES
   }
 
   /** Hands the entries to the logs; the requests are let go of when they are written. */
@@ -86,7 +85,7 @@ export class DecisionNotes {
       if (stage !== this.#stage) continue
       this.#consulting = true
       const view = new DataView(entries.buffer, entries.byteOffset, entries.byteLength)
-      for (let at = 0; at + ENTRY_BYTES <= entries.length; at += ENTRY_BYTES) {
+      for (let at = 0; at + DECISION_BYTES <= entries.length; at += DECISION_BYTES) {
         const cache = entries[at + 16] === SAMPLED ? this.#kept : this.#other
         cache.put(view.getInt32(at + 8, true), view.getInt32(at + 12, true))
       }

@@ -37,6 +37,13 @@ export const otlpReceiverFields = z
       (value) => value ?? {},
       z.strictObject({ grpc: enabled(grpcFields), http: enabled(httpFields) }),
     ),
+    storage: z
+      .string()
+      .min(1, { error: 'must not be empty' })
+      .nullish()
+      .describe(
+        'Id of a storage extension: requests are answered when they are stored, and survive a crash.',
+      ),
   })
   .superRefine((config, context) => {
     if (config.protocols?.grpc === undefined && config.protocols?.http === undefined)
