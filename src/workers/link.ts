@@ -54,6 +54,8 @@ interface Waiting {
 const PARCEL = 1
 /** Items taken. */
 const ACK = 2
+/** Records that are read at a time: what they bring about, acknowledgements above all, happens in between. */
+const MOST_RECORDS = 16
 /** A message that only wakes. */
 const BELL = 0
 
@@ -183,11 +185,13 @@ export class Link {
     const place = this.#note(id, stage, batch, transfer, owned)
     const parcel = place < 0 ? this.#parcel(id, stage, batch, transfer, owned) : undefined
     this.#underWayBytes += bytes
-    this.#schedule()
     if (batch.context.delivery !== undefined) this.#deliveries.give(id, batch.context.delivery)
-    return new Promise((resolve, reject) => {
+    const taken = new Promise<number>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject, bytes, place, parcel })
     })
+    if (parcel === undefined) this.#ring()
+    else this.#schedule()
+    return taken
   }
 
   /** Puts an ordinary batch into shared memory; its place, or -1 when it has to go in a message. */
@@ -245,15 +249,24 @@ export class Link {
     if (!isEmpty(message)) {
       this.#outgoing = {}
       this.#port?.postMessage(message, buffersOf(message))
-    } else if (this.#outbox?.claimWaking()) this.#port?.postMessage(BELL)
+    }
     if (this.#awake) this.#poll()
   }
 
+  /**
+   * Wakes the peer at once: the turn may go on for long, and meanwhile the peer can work. It also sees what is
+   * there of acknowledgements, for the same reason.
+   */
+  #ring(): void {
+    if (this.#outbox?.claimWaking()) this.#port?.postMessage(BELL)
+    this.#inbox?.drainKind(ACK, this.#take)
+  }
+
   /** Reads what has come. While something does, it looks again at each turn; then it asks to be woken. */
-  #poll(): void {
+  #poll(most = MOST_RECORDS): void {
     const inbox = this.#inbox
     if (inbox === undefined) return
-    this.#awake = inbox.drain(this.#take) > 0 || !inbox.sleep()
+    this.#awake = inbox.drain(this.#take, most) > 0 || !inbox.sleep()
     if (this.#awake) this.#schedule()
   }
 
@@ -266,7 +279,7 @@ export class Link {
       this.#inbox = new Mailbox(message.memory)
       this.#peerArena = new Uint8Array(message.memory, MAILBOX_BYTES)
     }
-    this.#poll()
+    this.#poll(Number.POSITIVE_INFINITY) // What was sent before the message comes before it.
     for (const parcel of message.parcels ?? []) this.#open(parcel)
     for (const { id, items } of message.acks ?? []) this.#settle(id)?.resolve(items)
     for (const { id, error } of message.failures ?? []) this.#settle(id)?.reject(unpackError(error))
@@ -312,7 +325,11 @@ export class Link {
     const taken = (items: number) => {
       delivery?.settle()
       if (this.#port !== port) return
-      if (!this.#outbox?.put(ACK, id, items)) (this.#outgoing.acks ??= []).push({ id, items })
+      if (this.#outbox?.put(ACK, id, items)) {
+        if (this.#outbox.claimWaking()) this.#port?.postMessage(BELL)
+        return
+      }
+      ;(this.#outgoing.acks ??= []).push({ id, items })
       this.#schedule()
     }
     try {

@@ -18,9 +18,9 @@ test('records come out as they went in, in order, round the ring', () => {
     }
     reader.drain((kind, id, a, b, c, d, time) => {
       expect([kind, a, b, c, d, time]).toEqual([1, 0 - id, id * 2, 3, 4, id / 3])
-    })
+    }, 100)
   }
-  expect(reader.drain(() => expect.unreachable())).toBe(0)
+  expect(reader.drain(() => expect.unreachable(), 1)).toBe(0)
 })
 
 test('a full ring refuses until something is read', () => {
@@ -29,9 +29,22 @@ test('a full ring refuses until something is read', () => {
   while (writer.put(1, put)) put++
   expect(put).toBe(2048)
   const seen: number[] = []
-  reader.drain((_kind, id) => void seen.push(id))
+  expect(reader.drain((_kind, id) => void seen.push(id), 5)).toBe(5)
+  reader.drain((_kind, id) => void seen.push(id), 5000)
   expect(seen).toEqual(Array.from({ length: put }, (_, index) => index))
   expect(writer.put(1, put)).toBe(true)
+})
+
+test('records of one kind are read until another one comes', () => {
+  const { writer, reader } = pair()
+  for (const [id, kind] of [2, 2, 1, 2].entries()) writer.put(kind, id)
+  const seen: number[] = []
+  reader.drainKind(2, (_kind, id) => void seen.push(id))
+  expect(seen).toEqual([0, 1])
+  reader.drain((_kind, id) => void seen.push(id), 1)
+  reader.drainKind(2, (_kind, id) => void seen.push(id))
+  reader.drainKind(2, () => expect.unreachable())
+  expect(seen).toEqual([0, 1, 2, 3])
 })
 
 test('only a reader that sleeps is woken, and once', () => {
@@ -40,7 +53,7 @@ test('only a reader that sleeps is woken, and once', () => {
   expect(writer.claimWaking()).toBe(false)
   // It must not go to sleep over a record that it has not seen.
   expect(reader.sleep()).toBe(false)
-  reader.drain(() => {})
+  reader.drain(() => {}, 1)
   expect(reader.sleep()).toBe(true)
   writer.put(1, 2)
   expect(writer.claimWaking()).toBe(true)
@@ -70,7 +83,7 @@ test('between threads nothing is lost, and the reader is never left asleep over 
         reader.drain((_kind, id, a) => {
           expect([id, a]).toEqual([expected, expected * 3])
           expected++
-        })
+        }, 16)
       while (!reader.sleep())
       if (expected === total) resolve()
     }

@@ -65,27 +65,36 @@ export class Mailbox {
     return Atomics.load(this.#words, ASLEEP) === 1 && Atomics.exchange(this.#words, ASLEEP, 0) === 1
   }
 
-  /**
-   * Reader: calls `take` for each record that is there, with the words it was put with; returns their number.
-   */
-  drain(take: TakeRecord): number {
-    const words = this.#words
+  /** Reader: calls `take` for up to `most` records with the words they were put with; returns their number. */
+  drain(take: TakeRecord, most: number): number {
     let taken = 0
-    while (this.#count !== Atomics.load(words, WRITTEN)) {
-      const at = HEAD_WORDS + (this.#count & (CAPACITY - 1)) * RECORD_WORDS
-      const kind = words[at]!
-      const id = words[at + 1]!
-      const a = words[at + 2]!
-      const b = words[at + 3]!
-      const c = words[at + 4]!
-      const d = words[at + 5]!
-      const time = this.#times[(at + 6) >> 1]!
-      this.#count = (this.#count + 1) | 0
-      Atomics.store(words, READ, this.#count)
-      taken++
-      take(kind, id, a, b, c, d, time)
-    }
+    while (taken < most && this.#next(take)) taken++
     return taken
+  }
+
+  /** Reader: as drain(), but only as long as the next record is of this kind. */
+  drainKind(kind: number, take: TakeRecord): void {
+    const words = this.#words
+    while (words[HEAD_WORDS + (this.#count & (CAPACITY - 1)) * RECORD_WORDS] === kind) {
+      if (!this.#next(take)) return
+    }
+  }
+
+  #next(take: TakeRecord): boolean {
+    const words = this.#words
+    if (this.#count === Atomics.load(words, WRITTEN)) return false
+    const at = HEAD_WORDS + (this.#count & (CAPACITY - 1)) * RECORD_WORDS
+    const kind = words[at]!
+    const id = words[at + 1]!
+    const a = words[at + 2]!
+    const b = words[at + 3]!
+    const c = words[at + 4]!
+    const d = words[at + 5]!
+    const time = this.#times[(at + 6) >> 1]!
+    this.#count = (this.#count + 1) | 0
+    Atomics.store(words, READ, this.#count)
+    take(kind, id, a, b, c, d, time)
+    return true
   }
 
   /**
