@@ -8,7 +8,7 @@ import type { ServiceConfig } from '../config/types.ts'
 import { ConfigError, toError } from '../errors.ts'
 import { createSharedMemory, SharedView } from '../workers/shared.ts'
 import type { Environment } from './environment.ts'
-import { buildGraph } from './graph.ts'
+import { buildGraph } from './graph-builder.ts'
 import { ListenerPool } from './listeners.ts'
 import { createMetricTable, SharedMeter } from './metrics.ts'
 

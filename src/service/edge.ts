@@ -6,6 +6,7 @@ import type { Consumer } from '../component/define.ts'
 import { type Counter, counter, type Meter } from '../component/telemetry.ts'
 
 import type { Batch, Signal } from '../otlp/batch.ts'
+import { Outlet } from './outlet.ts'
 
 /** What an item of each signal is called in metric names. */
 export const ITEM_NAMES: Readonly<Record<Signal, string>> = {
@@ -133,14 +134,8 @@ export function processorEdges(meter: Meter, processor: string, signal: Signal) 
         releases: next.releases === true,
       }
     },
-    behind(next: Consumer): Consumer {
-      return {
-        consume(batch) {
-          outgoing.add(batch.itemCount)
-          return next.consume(batch)
-        },
-        releases: next.releases === true,
-      }
+    behind(next: Consumer): Outlet {
+      return new Outlet(next, outgoing)
     },
   }
 }

@@ -39,7 +39,7 @@ export function createHost(
   environment: Environment,
   scope: string,
   id: string,
-  extensions: ReadonlyMap<string, unknown>,
+  extensions: { get(id: string): unknown },
 ): Host {
   const { shared, listeners } = environment
   return {

@@ -7,22 +7,24 @@
  */
 import type { MessagePort } from 'node:worker_threads'
 import { systemClock } from '../component/clock.ts'
-import type { Component, Registry, RegistryLoader } from '../component/define.ts'
+import type { Registry, RegistryLoader } from '../component/define.ts'
 import type { Logger } from '../component/logger.ts'
 import { counter, gauge } from '../component/telemetry.ts'
 import { checkConfig } from '../config/check.ts'
-import type { ServiceConfig } from '../config/types.ts'
-import { toError } from '../errors.ts'
+import type { LogsTelemetry } from '../config/types.ts'
 import { shrinkHeap } from '../workers/garbage.ts'
 import { Link } from '../workers/link.ts'
 import { type Port, Rpc } from '../workers/rpc.ts'
 import { type SharedMemory, SharedView } from '../workers/shared.ts'
-import { createHost, type Environment, type Respond } from './environment.ts'
-import { buildGraph, type Graph } from './graph.ts'
+import { type Changes, changesOf, type Running } from './changes.ts'
+import type { Environment } from './environment.ts'
+import type { Graph } from './graph.ts'
+import { buildGraph } from './graph-builder.ts'
 import { isolatedBy } from './isolation.ts'
 import { ListenerPool, type ListenPlace } from './listeners.ts'
-import { createLogger } from './log.ts'
+import { LiveLogger } from './live-logger.ts'
 import { type SeriesRecord, SharedMeter } from './metrics.ts'
+import { ShardExtensions } from './shard-extensions.ts'
 
 /** What main hands to a shard when it makes it. Structured-cloneable. */
 export interface ShardStart {
@@ -46,9 +48,10 @@ const telemetry = {
   utilization: gauge('shard_event_loop_utilization', '1', 'Share of time a shard is busy.', ['shard']),
 }
 
-interface Running {
-  readonly graph: Graph
-  readonly extensions: readonly Component[]
+interface Prepared extends Running {
+  readonly logs: LogsTelemetry
+  /** Its receivers. */
+  listening: boolean
 }
 
 export class ShardService {
@@ -59,11 +62,11 @@ export class ShardService {
   readonly #meter: SharedMeter
   readonly #links: (Link | undefined)[] = []
   readonly #listeners: ListenerPool
-  readonly #answers = new Map<string, Respond>()
+  #log: LiveLogger | undefined
   #starting = false
   /** Quiet ticks since the graph changed; beyond QUIET_TICKS when the heap has been shrunk. */
   #quietTicks = QUIET_TICKS + 1
-  #prepared: Running | undefined
+  #prepared: Prepared | undefined
   #current: Running | undefined
   #old: Running | undefined
 
@@ -73,6 +76,7 @@ export class ShardService {
     this.#shared = new SharedView(start.memory, start.shard)
     this.#rpc = new Rpc(port, {
       prepare: (tree: unknown) => this.#prepare(tree),
+      listen: () => this.#listen(),
       commit: () => this.#commit(),
       abandon: () => this.#abandon(),
       levels: (which: 'current' | 'old') => this.#running(which)?.graph.levelCount ?? 0,
@@ -81,7 +85,8 @@ export class ShardService {
       peer: ({ shard, port: peer }: { shard: number; port: MessagePort }) =>
         this.#links[shard]?.connect(peer),
       peerGone: (shard: number) => this.#links[shard]?.disconnect(),
-      ask: ({ scope, question }: { scope: string; question: string }) => this.#answers.get(scope)?.(question),
+      ask: ({ scope, question }: { scope: string; question: string }) =>
+        this.#current?.graph.environment.answers.get(scope)?.(question),
     })
     this.#meter = new SharedMeter(
       start.metrics,
@@ -149,77 +154,70 @@ export class ShardService {
       logger,
       listeners: this.#listeners,
       links: this.#links,
-      answers: this.#answers,
+      answers: new Map(),
       gather: (scope, question, timeoutMs) => this.#rpc.call('gather', { scope, question, timeoutMs }),
       report: (id, status, error) => this.#rpc.tell('status', { id, status, error: error?.message }),
       runIsolated: isolatedBy(this.#rpc, tree),
     }
   }
 
-  async #prepare(tree: unknown): Promise<void> {
+  /** Builds and starts all that is new but the receivers; resolves to what would change. */
+  async #prepare(tree: unknown): Promise<Changes> {
     this.#starting = true
     const registry = this.#registry
     const config = checkConfig(tree, typeof registry === 'function' ? await registry(tree) : registry)
-    const fields = this.#start.shards > 1 ? { shard: this.#start.shard } : {}
-    // What a component says while it starts, it says on every shard: shard 0 speaks for all.
-    const quiet = () => this.#start.shard !== 0 && this.#starting
-    const environment = this.#environment(createLogger(config.service.telemetry.logs, fields, quiet), tree)
-    const extensions = new Map<string, Component>()
+    const { logs } = config.service.telemetry
+    const environment = this.#environment(this.#logger(logs), tree)
+    const extensions = new ShardExtensions(environment)
     try {
-      await this.#startExtensions(config, environment, extensions)
+      await extensions.start(config, tree, this.#current?.extensions)
       const graph = buildGraph({ config, tree, environment, extensions, previous: this.#current?.graph })
       // Peers of a shard that starts again have data for it at once: its stages are there for them when all have started.
       await graph.startDownstream().catch(async (error: unknown) => {
         await stopGraph(graph)
         throw error
       })
-      this.#prepared = { graph, extensions: [...extensions.values()] }
+      this.#prepared = { graph, extensions, logs, listening: false }
     } catch (error) {
-      await stopAll([...extensions.values()])
+      this.#starting = false
+      await extensions.stop()
       throw error
     }
+    return changesOf(this.#current, this.#prepared)
   }
 
-  async #startExtensions(
-    config: ServiceConfig,
-    environment: Environment,
-    started: Map<string, Component>,
-  ): Promise<void> {
-    for (const id of config.service.extensions) {
-      const component = config.extensions.get(id)
-      if (component === undefined || component.definition.runsIn !== 'shard') continue
-      const scope = `extensions/${id}`
-      const extension = component.definition.create({
-        id,
-        config: component.config,
-        telemetry: this.#meter.instruments(component.definition.telemetry, { extension: id }),
-        logger: environment.logger.child({
-          'otelcol.component.id': id,
-          'otelcol.component.kind': 'extension',
-        }),
-        host: createHost(environment, scope, scope, started),
-        service: { notReadyReason: () => undefined, startedAtMs: 0, statuses: () => new Map() },
-      })
-      started.set(id, extension)
-      await extension.start?.().catch((cause: unknown) => {
-        throw new Error(`extensions/${id}: ${toError(cause).message}`, { cause })
-      })
-    }
+  /** One for the life of the shard. What a component says while it starts, it says on every shard: shard 0 speaks for all. */
+  #logger(logs: LogsTelemetry): Logger {
+    const { shard, shards } = this.#start
+    const quiet = () => shard !== 0 && this.#starting
+    this.#log ??= new LiveLogger(logs, shards > 1 ? { shard } : {}, quiet)
+    return this.#log.logger
   }
 
-  async #commit(): Promise<void> {
+  /** The new receivers listen; those of the running configuration still do. */
+  async #listen(): Promise<void> {
     const prepared = this.#prepared
     if (prepared === undefined) throw new RangeError('nothing is prepared')
     try {
       await prepared.graph.startReceivers()
-      this.#starting = false
-      this.#quietTicks = 0
+      prepared.listening = true
     } catch (error) {
       await this.#abandon()
       throw error
     }
+  }
+
+  async #commit(): Promise<void> {
+    if (this.#prepared?.listening !== true) await this.#listen()
+    const prepared = this.#prepared
+    if (prepared === undefined) throw new RangeError('it was abandoned')
+    prepared.extensions.commit()
+    prepared.graph.commit()
+    this.#log?.use(prepared.logs)
+    this.#starting = false
+    this.#quietTicks = 0
     this.#old = this.#current
-    this.#current = prepared
+    this.#current = { graph: prepared.graph, extensions: prepared.extensions }
     this.#prepared = undefined
   }
 
@@ -227,9 +225,10 @@ export class ShardService {
   async #abandon(): Promise<void> {
     const prepared = this.#prepared
     this.#prepared = undefined
+    this.#starting = false
     if (prepared === undefined) return
     await stopGraph(prepared.graph)
-    await stopAll(prepared.extensions)
+    await prepared.extensions.stop()
   }
 
   async #shutdownLevel(which: 'current' | 'old', level: number, timeoutMs: number): Promise<void> {
@@ -237,7 +236,7 @@ export class ShardService {
     if (running === undefined) return
     await running.graph.shutdownLevel(level, AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs))))
     if (level < running.graph.levelCount - 1) return
-    await stopAll(running.extensions)
+    await running.extensions.stop()
     if (which === 'old') this.#old = undefined
   }
 }
@@ -245,11 +244,5 @@ export class ShardService {
 async function stopGraph(graph: Graph): Promise<void> {
   for (let level = 0; level < graph.levelCount; level++) {
     await graph.shutdownLevel(level, AbortSignal.timeout(5000))
-  }
-}
-
-async function stopAll(extensions: readonly Component[]): Promise<void> {
-  for (const extension of [...extensions].reverse()) {
-    await extension.shutdown?.(AbortSignal.timeout(5000))
   }
 }
