@@ -8,6 +8,7 @@
 import { Command, Option } from 'commander'
 import { hint } from './config/nearest.ts'
 import { ConfigError, formatProblem } from './errors.ts'
+import { addSamplingCommands } from './replay/cli.ts'
 import { VERSION } from './version.ts'
 
 interface SourceOptions {
@@ -103,6 +104,11 @@ function commandLine(): Command {
     .option('--no-validate', 'print it even when it is wrong')
     .addHelpText('after', '\nExample:\n  $ weir print-config --config collector.yaml --format json')
     .action((options: PrintOptions) => printConfig({ ...options, ...sourcesOf(program, options) }))
+  addSamplingCommands(
+    program,
+    (own) => sourcesOf(program, own),
+    async (sources) => (await loader({ ...sources, featureGates: [] }))(),
+  )
   program
     .command('featuregate [id]')
     .description('list the feature gates that are known, and what each of them is here')

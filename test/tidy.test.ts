@@ -26,7 +26,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['net', 'workers', 'storage', 'sending', 'prometheus', 'plugin'],
   ['testing'],
   ['service', ...KINDS],
-  ['components.ts', 'refused-components.ts', 'registry.ts', 'testing.ts'],
+  ['components.ts', 'refused-components.ts', 'registry.ts', 'testing.ts', 'replay', 'commands'],
   [
     'main.ts',
     'command-line.ts',

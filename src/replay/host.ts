@@ -1,0 +1,104 @@
+/**
+ * What an engine is given in a replay: one shard, a virtual clock, budgets and rates that follow it,
+ * counters that can be read back.
+ */
+import type { Clock } from '../component/clock.ts'
+import type { Budget, Host, RateBudget } from '../component/host.ts'
+import type { Counter, Gauge, Histogram, Instruments, Meter, TelemetryTable } from '../component/telemetry.ts'
+
+export function replayHost(clock: Clock): Host {
+  const budgets = new Map<string, Budget>()
+  const rates = new Map<string, RateBudget>()
+  return {
+    shard: 0,
+    shards: 1,
+    clock,
+    memory: { usedBytes: () => 0, refresh: () => 0, collectGarbage() {} },
+    budget: (name, limit) => known(budgets, name, () => countingBudget(limit)),
+    rateBudget: (name, perSecond, burst) => known(rates, name, () => tokenBucket(clock, perSecond, burst)),
+    listen: () => Promise.reject(new Error('a replay does not listen')),
+    gather: async () => [],
+    answer() {},
+    extension: () => undefined,
+    reportStatus() {},
+  }
+}
+
+function known<T>(map: Map<string, T>, name: string, make: () => T): T {
+  let found = map.get(name)
+  if (found === undefined) {
+    found = make()
+    map.set(name, found)
+  }
+  return found
+}
+
+function countingBudget(limit: number): Budget {
+  let used = 0
+  return {
+    limit,
+    used: () => used,
+    tryTake(count) {
+      if (used + count > limit) return false
+      used += count
+      return true
+    },
+    take(count) {
+      used += count
+    },
+    give(count) {
+      used -= count
+    },
+  }
+}
+
+/** As the one in shared memory (workers/shared.ts), by the clock of the replay. */
+function tokenBucket(clock: Clock, perSecond: number, burst: number): RateBudget {
+  let tokens = burst
+  let lastMs = clock.monotonicMs()
+  return {
+    tryTake(count) {
+      const nowMs = clock.monotonicMs()
+      tokens = Math.min(burst, tokens + ((nowMs - lastMs) / 1000) * perSecond)
+      lastMs = nowMs
+      if (tokens < count) return false
+      tokens -= count
+      return true
+    },
+  }
+}
+
+class Reading implements Counter, Gauge, Histogram {
+  value = 0
+  readonly #labelled = new Map<string, Reading>()
+
+  add(count: number): void {
+    this.value += count
+  }
+  set(value: number): void {
+    this.value = value
+  }
+  record(): void {
+    this.value++
+  }
+  with(labels: Readonly<Record<string, string>>): Reading {
+    return known(this.#labelled, JSON.stringify(Object.entries(labels).sort()), () => new Reading())
+  }
+}
+
+/** Counters in plain memory. */
+export class ReplayMeter implements Meter {
+  readonly #readings = new Map<string, Reading>()
+
+  instruments<T extends TelemetryTable>(table: T): Instruments<T> {
+    const made: Record<string, Reading> = {}
+    for (const [key, { name }] of Object.entries(table))
+      made[key] = known(this.#readings, name, () => new Reading())
+    return made as unknown as Instruments<T> // A reading is a counter, a gauge and a histogram.
+  }
+
+  read(name: string, labels?: Readonly<Record<string, string>>): number {
+    const reading = this.#readings.get(name)
+    return (labels === undefined ? reading : reading?.with(labels))?.value ?? 0
+  }
+}
