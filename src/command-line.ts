@@ -6,6 +6,7 @@
  * configuration names them or all are listed, the service only to run.
  */
 import { Command, Option } from 'commander'
+import { addAuthoringCommands, SCHEMA_HELP, VALIDATE_HELP } from './commands/cli.ts'
 import { hint } from './config/nearest.ts'
 import { ConfigError, formatProblem } from './errors.ts'
 import { addSamplingCommands } from './replay/cli.ts'
@@ -32,12 +33,14 @@ Examples:
   $ weir validate --config collector.yaml
   $ weir print-config --config collector.yaml --format json
   $ weir schema > weir.schema.json
+  $ weir new processor mask-cards
+  $ weir test pipelines/
 
 Sources of --config are a path, file:PATH, env:NAME or yaml:TEXT; later ones are merged over earlier ones.
 In values, \${env:NAME}, \${env:NAME:-default}, \${file:PATH} and \${yaml:TEXT} are replaced; $$ is a plain $.
 
 Signals: SIGTERM and SIGINT drain and end the process, SIGHUP reads the configuration again.
-Exit codes: 0 clean, 1 bad configuration or command line, 2 crash.
+Exit codes: 0 clean, 1 bad configuration or command line, 2 crash (of weir test: 1 failures, 2 something cannot be run).
 `
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -77,8 +80,11 @@ function commandLine(): Command {
     .action(() => (program.args.length > 0 ? unknownCommand(program) : run(sourcesOf(program, {}))))
   withSources(program.command('validate'))
     .description('check a configuration; every problem is printed as FILE:LINE:COLUMN: PATH: MESSAGE')
-    .addHelpText('after', '\nExample:\n  $ weir validate --config collector.yaml')
-    .action((options: SourceOptions) => validate(sourcesOf(program, options)))
+    .option('--strict', 'end with 1 when there are warnings', false)
+    .addHelpText('after', VALIDATE_HELP)
+    .action((options: SourceOptions & { strict: boolean }) =>
+      validate(sourcesOf(program, options), options.strict),
+    )
   withSources(program.command('components'))
     .description(
       'list every component: kind, type, signals, stability; with --config also those of its plugins',
@@ -89,7 +95,11 @@ function commandLine(): Command {
     )
   withSources(program.command('schema'))
     .description('print the JSON Schema of a configuration, for editors; with --config also for its plugins')
-    .action((options: SourceOptions) => schema(sourcesOf(program, options)))
+    .option('--tests', 'of files for weir test instead', false)
+    .addHelpText('after', SCHEMA_HELP)
+    .action((options: SourceOptions & { tests: boolean }) =>
+      schema(sourcesOf(program, options), options.tests),
+    )
   withSources(program.command('print-config'))
     .alias('print-initial-config')
     .description('print the merged and expanded configuration')
@@ -113,6 +123,7 @@ function commandLine(): Command {
     .command('featuregate [id]')
     .description('list the feature gates that are known, and what each of them is here')
     .action(featureGate)
+  addAuthoringCommands(program)
   withSources(program.command('fields', { hidden: true }))
     .description('print docs/fields.md')
     .action((options: SourceOptions) => fields(sourcesOf(program, options)))
@@ -206,13 +217,16 @@ async function run(options: SourceOptions): Promise<void> {
   process.exit(code)
 }
 
-async function validate(options: SourceOptions): Promise<void> {
+async function validate(options: SourceOptions, strict: boolean): Promise<void> {
   if (!hasSource(options)) return
   const load = await loader(options)
   const { config, tree, warnings } = await load()
   const { dryRun } = await import('./service/dry-run.ts')
   dryRun(config, tree, options.config.at(-1) ?? '')
-  for (const warning of warnings) process.stderr.write(`warning: ${formatProblem(warning)}\n`)
+  const { allWarnings, formatWarning } = await import('./commands/validate.ts')
+  const shown = await allWarnings(config, warnings, options)
+  for (const warning of shown) process.stderr.write(`warning: ${formatWarning(warning)}\n`)
+  if (strict && shown.length > 0) process.exitCode = 1
 }
 
 async function printConfig(options: PrintOptions): Promise<void> {
@@ -233,7 +247,12 @@ async function components(options: SourceOptions, json: boolean): Promise<void> 
   process.stdout.write(format(listComponents(registry, VERSION), json ? 'json' : 'yaml'))
 }
 
-async function schema(options: SourceOptions): Promise<void> {
+async function schema(options: SourceOptions, tests: boolean): Promise<void> {
+  if (tests) {
+    const { testsSchema } = await import('./commands/test/json-schema.ts')
+    process.stdout.write(`${JSON.stringify(testsSchema(), null, 2)}\n`)
+    return
+  }
   const registry = await allComponents(options)
   const { configSchema } = await import('./config/json-schema.ts')
   process.stdout.write(`${JSON.stringify(configSchema(registry), null, 2)}\n`)

@@ -70,7 +70,7 @@ function nullable(schema: Json): Json {
   return schema['type'] === 'object' ? { ...schema, type: ['object', 'null'] } : schema
 }
 
-function convert(schema: z.ZodType): Json {
+export function convert(schema: z.ZodType): Json {
   const converted = z.toJSONSchema(schema, {
     io: 'input',
     unrepresentable: 'any',

@@ -1,0 +1,34 @@
+/** The warnings of `weir validate`: what the check of a configuration tells, and what the lint finds, but for what comments silence. */
+import { readFileSync } from 'node:fs'
+import { formatRule, type LintCheck, lint, unsilenced, type Warning, withRule } from '../config/lint.ts'
+import { readPlaces } from '../config/places.ts'
+import type { ServiceConfig } from '../config/types.ts'
+import { type ConfigProblem, formatProblem } from '../errors.ts'
+
+/** Checks that know of components or the service what src/config does not. */
+const CHECKS: readonly LintCheck[] = []
+
+export async function allWarnings(
+  config: ServiceConfig,
+  told: readonly ConfigProblem[],
+  { config: sources, set }: { readonly config: readonly string[]; readonly set: readonly string[] },
+): Promise<Warning[]> {
+  const places = await readPlaces(sources, set, process.env)
+  const found = lint(config, places, CHECKS)
+  const files = sources.map((source) => source.replace(/^file:/, ''))
+  const rank = ({ file }: Warning) => (files.includes(file) ? files.indexOf(file) : -1)
+  const all = [...told.map(withRule), ...found]
+  return unsilenced(all, textOf).sort((a, b) => rank(a) - rank(b) || a.line - b.line || a.column - b.column)
+}
+
+function textOf(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return undefined // An environment variable, or text of the command line.
+  }
+}
+
+export function formatWarning(warning: Warning): string {
+  return formatProblem(warning) + formatRule(warning)
+}

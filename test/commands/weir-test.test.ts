@@ -1,0 +1,246 @@
+/**
+ * `weir test` as its users run it. Scenario: the tests beside the examples, a policy that is changed, mistakes in test files. Guarantee: they
+ * pass, fail with what was expected and what came, or say where the mistake is; the exit code tells which.
+ */
+import { execFile } from 'node:child_process'
+import { cpSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, expect, test } from 'vitest'
+
+const ROOT = join(import.meta.dirname, '../..')
+const folder = mkdtempSync(join(tmpdir(), 'weir-tests-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+function weir(args: readonly string[], cwd = folder, env: Record<string, string> = {}) {
+  const options = { cwd, env: { ...process.env, ...env } }
+  return new Promise<{ code: number; out: string; err: string }>((resolve) => {
+    execFile(process.execPath, [join(ROOT, 'src/main.ts'), ...args], options, (error, out, err) => {
+      resolve({ code: error === null ? 0 : Number(error.code), out, err })
+    })
+  })
+}
+
+function write(name: string, text: string): string {
+  writeFileSync(join(folder, name), text)
+  return name
+}
+
+const CONFIG = `
+receivers: { otlp: { protocols: { http: { endpoint: localhost:0 } } }, nop: }
+processors:
+  memory_limiter: { check_interval: 1s, limit_mib: 100 }
+  resource: { attributes: [{ key: env, value: prod, action: upsert }] }
+  batch: { timeout: 5s }
+exporters: { debug: , otlp_http: { endpoint: http://localhost:1, sending_queue: { enabled: false } } }
+connectors: { forward: }
+service:
+  pipelines:
+    traces: { receivers: [otlp], processors: [memory_limiter, resource, batch], exporters: [debug] }
+    traces/held: { receivers: [nop], processors: [batch], exporters: [otlp_http] }
+    logs/in: { receivers: [otlp], exporters: [forward] }
+    logs: { receivers: [forward], processors: [resource], exporters: [debug] }
+`
+write('collector.yaml', CONFIG)
+
+test('every example has tests beside it, and they pass', async () => {
+  const examples = globSync('pipelines/**/*.yaml', { cwd: ROOT }).filter(
+    (name) => !name.endsWith('.test.yaml'),
+  )
+  expect(examples.length).toBeGreaterThan(10)
+  for (const name of examples) {
+    expect(existsSync(join(ROOT, name.replace('.yaml', '.test.yaml'))), name).toBe(true)
+  }
+  const { code, out, err } = await weir(['test', 'pipelines'], ROOT)
+  expect([code, err], out).toEqual([0, ''])
+  expect(out).toMatch(/^\d+ passed$/m)
+})
+
+test('a policy that is changed fails with what was expected and what came, by name', async () => {
+  const copy = join(folder, 'changed')
+  cpSync(join(ROOT, 'pipelines'), copy, { recursive: true })
+  const config = join(copy, 'tail-sampling.yaml')
+  const text = readFileSync(config, 'utf8')
+  expect(text).toContain('status_codes: [ERROR]')
+  writeFileSync(config, text.replace('status_codes: [ERROR]', 'status_codes: [OK]'))
+  const { code, out } = await weir(['test', 'changed/tail-sampling.test.yaml', '--only', 'kept whole'])
+  expect(code).toBe(1)
+  expect(out).toContain(`changed/tail-sampling.test.yaml
+  FAILED traces with an error are kept whole (changed/tail-sampling.test.yaml:3)
+    otlp_grpc: spans are not as expected (0 of 2 are, 0 came)
+      - {service: shop, name: POST /pay, trace: bad}
+      - {service: bank, name: charge, trace: bad, status: error}
+    dropped items: expected 0, got 2
+`)
+  expect(out).toContain('0 passed, 1 failed')
+})
+
+test('differences are shown field by field, with colours where they are wanted', async () => {
+  write(
+    'diff.test.yaml',
+    `
+config: collector.yaml
+tests:
+  - name: fields
+    pipeline: traces
+    input: { spans: [{ service: shop, name: GET /, trace: a, duration: 20ms, attributes: { x: 1 } }, other] }
+    expect:
+      exact: true
+      output:
+        spans: [{ name: GET /, duration: 30ms, status: error, resource: { env: dev }, attributes: { y: 2 } }]
+`,
+  )
+  const { code, out } = await weir(['test', 'diff.test.yaml'])
+  expect(code).toBe(1)
+  expect(out).toContain(`    debug: spans are not as expected (0 of 1 are, 2 came)
+        {service: shop, name: GET /, trace: a, duration: 20ms, attributes: {x: 1}, resource: {env: prod}}
+      -   resource.env: dev
+      +   resource.env: prod
+      -   status: error
+      +   status: unset
+      -   duration: 30ms
+      +   duration: 20ms
+      -   attributes.y: 2
+      +   attributes.y: nothing
+      -   attributes.x: nothing
+      +   attributes.x: 1
+      + {name: other, trace: trace-2, resource: {env: prod}}
+      (- expected, + came)
+`)
+  const coloured = await weir(['test', 'diff.test.yaml'], folder, { FORCE_COLOR: '1' })
+  expect(coloured.out).toContain('\u001b[31m      + ')
+  expect((await weir(['test', 'diff.test.yaml', '--no-color'], folder, { FORCE_COLOR: '1' })).out).toBe(out)
+})
+
+test('time, answers of exporters, connectors, metrics and memory are as in a running collector', async () => {
+  write(
+    'whole.test.yaml',
+    `
+config: collector.yaml
+tests:
+  - name: time passes at once
+    pipeline: traces
+    input: [{ spans: [a] }, { at: 4s, spans: [b] }]
+    expect:
+      - { at: 4.9s, output: { count: 0 } }
+      - { at: 5s, output: { spans: [a, b], batches: 1 } }
+  - name: a caller that is held hears of the refusal
+    pipeline: traces/held
+    answers: { otlp_http: retryable }
+    input: { spans: [a], refused: { retryable: true, message: fail } }
+    expect: { output: { count: 0 }, dropped: 0 }
+  - name: a caller that is not held does not, and the loss is counted
+    pipeline: traces
+    answers: { debug: permanent }
+    input: { spans: [a, b] }
+    expect: { dropped: 2, metrics: { 'processor_batch_dropped_items{signal="traces"}': 2 } }
+  - name: connectors lead on
+    receiver: otlp
+    input: { logs: [a line, { body: { k: [1, x] }, severity: 10, trace: t }] }
+    expect:
+      output:
+        logs: [{ body: a line, severity: info, resource: { env: prod } }, { body: { k: [1, x] }, severity: 10, trace: t }]
+  - name: memory
+    pipeline: traces
+    input: [{ memory: 99MiB }, { at: 2s, spans: [a], refused: retryable }]
+    expect: { output: { count: 0 }, dropped: 0, metrics: { otelcol_receiver_refused_spans: 1 } }
+  - name: requests in the form of OTLP
+    processors: [resource]
+    input:
+      otlp: { resourceMetrics: [{ scopeMetrics: [{ metrics: [{ name: m, gauge: { dataPoints: [{ asInt: '7' }] } }] }] }] }
+    expect: { output: { metrics: [{ name: m, type: gauge, value: 7, resource: { env: prod } }] } }
+  - name: a wrong setting is refused
+    set: [processors.batch.timout=1s]
+    config_error: did you mean "timeout"
+`,
+  )
+  const { code, out } = await weir(['test', 'whole.test.yaml'])
+  expect(code, out).toBe(0)
+  expect(out).toContain('7 passed')
+})
+
+test('what is not as expected fails: refusals, counts, metrics, exporters', async () => {
+  write(
+    'wrong.test.yaml',
+    `
+config: collector.yaml
+tests:
+  - { name: taken, pipeline: traces, input: { spans: [a], refused: permanent }, expect: { output: { count: 1 } } }
+  - { name: refused, pipeline: traces/held, answers: { otlp_http: permanent }, input: { spans: [a] }, expect: { dropped: 0 } }
+  - { name: count, pipeline: traces, input: { spans: [a] }, expect: { output: { count: { at_least: 2 } } } }
+  - { name: metric, pipeline: traces, input: { spans: [a] }, expect: { metrics: { otelcol_receiver_acepted_spans: 1 } } }
+  - { name: exporter, pipeline: traces, input: { spans: [a] }, expect: { exporters: { debg: { count: 1 } } } }
+  - { name: lacks, pipeline: traces, input: { spans: [a] }, expect: { output: { lacks: { spans: [{ name: a }] } } } }
+  - { name: contains, pipeline: traces, input: { spans: [a] }, expect: { output: { contains: { spans: [b] } } } }
+  - { name: error, config_error: nothing of the kind }
+`,
+  )
+  const { code, out } = await weir(['test', 'wrong.test.yaml', '--junit', 'report.xml'])
+  expect(code).toBe(1)
+  for (const line of [
+    'input 1: expected to be refused, and was taken',
+    'input 1: refused: the test lets this exporter fail for good',
+    'debug: items: expected at least 2, got 1',
+    'did you mean "otelcol_receiver_accepted_spans"?',
+    'no exporter "debg" is behind this input; did you mean "debug"?',
+    'debug: 1 spans like {name: a} should not be there',
+    'debug: spans that should be there are not (0 of 1 are, 1 came)',
+    'the configuration should be refused, and is taken',
+  ])
+    expect(out).toContain(line)
+  expect(out).toContain('0 passed, 8 failed')
+  const report = readFileSync(join(folder, 'report.xml'), 'utf8')
+  expect(report).toContain('<testsuite name="wrong.test.yaml" tests="8" failures="8" errors="0"')
+  expect(report).toMatch(
+    /<testcase classname="wrong.test.yaml" name="taken" file="wrong.test.yaml" line="4" time="\d+\.\d{3}">/,
+  )
+  expect(report).toContain('did you mean &quot;debug&quot;?')
+  expect(report).toContain('- {name: b}')
+})
+
+test('mistakes in test files are told with their place, and end with 2', async () => {
+  const f = async (name: string, text: string, want: string) => {
+    write(name, text)
+    const { code, out } = await weir(['test', name])
+    expect([code, out], out).toEqual([2, expect.stringContaining(want)])
+  }
+  await f(
+    'key.test.yaml',
+    'config: collector.yaml\ntests:\n  - name: a\n    pipelin: traces\n    expect: { dropped: 0 }\n',
+    'key.test.yaml:4:5: tests[0].pipelin: unknown key "pipelin"; did you mean "pipeline"?',
+  )
+  await f(
+    'pipeline.test.yaml',
+    'config: collector.yaml\ntests:\n  - name: a\n    pipeline: trace\n    input: { spans: [a] }\n    expect: { dropped: 0 }\n',
+    'pipeline.test.yaml:4:15: tests[0].pipeline: there is no pipeline "trace"; did you mean "traces"?',
+  )
+  await f(
+    'processor.test.yaml',
+    'config: collector.yaml\ntests:\n  - name: a\n    processor: batsh\n    input: { spans: [a] }\n    expect: { dropped: 0 }\n',
+    'processor.test.yaml:4:16: tests[0].processor: there is no processor "batsh"; did you mean "batch"?',
+  )
+  await f(
+    'time.test.yaml',
+    'config: collector.yaml\ntests:\n  - name: a\n    pipeline: traces\n    input:\n      - { at: 2s, spans: [a] }\n      - { at: 1s, spans: [a] }\n    expect: { dropped: 0 }\n',
+    'time.test.yaml:7:9: tests[0].input[1]: at 1s is before the input that stands before it',
+  )
+  await f(
+    'config.test.yaml',
+    'config: none.yaml\ntests: [{ name: a, expect: {} }]\n',
+    'config.test.yaml:1:9: config: there is no file "none.yaml"',
+  )
+  await f(
+    'nothing.test.yaml',
+    'config: collector.yaml\ntests: [{ name: a }]\n',
+    'the test "a" expects nothing',
+  )
+  await f('text.test.yaml', 'tests: [', 'text.test.yaml:1:9: not valid YAML')
+  const broken = write('broken.yaml', CONFIG.replace('timeout: 5s', 'timout: 5s'))
+  await f(
+    'broken.test.yaml',
+    'tests: [{ name: a, pipeline: traces, input: { spans: [a] }, expect: {} }]\n',
+    `${broken}:6:12: processors.batch.timout: unknown key`,
+  )
+  const none = await weir(['test', 'nowhere'])
+  expect([none.code, none.err]).toEqual([2, 'no test files in "nowhere": expected NAME.test.yaml\n'])
+})
