@@ -1,11 +1,11 @@
 /**
  * Remembers the last decided traces by the low 8 bytes of their id, least recently asked for forgotten first.
  *
- * Entries are four words in a typed array, found through open addressing; arrays grow by doubling up to the
- * limit.
+ * Entries are four words in a typed array, found through open addressing. Both arrays have room for the limit
+ * from the start, which is address space only: growing them later would hold up the shard.
  */
 import { randomInt } from 'node:crypto'
-import { doubled } from './trace-table.ts'
+import { releaseUnmanaged, unmanagedBuffer } from '../../otlp/unmanaged.ts'
 
 const KEY_LOW = 0
 const KEY_HIGH = 1
@@ -15,8 +15,8 @@ const STRIDE = 4
 
 export class DecisionCache {
   readonly #limit: number
-  #words = new Int32Array(256 * STRIDE)
-  #slots = new Int32Array(512)
+  readonly #words: Int32Array
+  readonly #slots: Int32Array
   #count = 0
   #newest = 0
   #oldest = 0
@@ -25,6 +25,13 @@ export class DecisionCache {
 
   constructor(limit: number) {
     this.#limit = limit
+    this.#words = new Int32Array(unmanagedBuffer((limit + 1) * STRIDE * 4).buffer)
+    this.#slots = new Int32Array(unmanagedBuffer(4 * 2 ** Math.ceil(Math.log2((limit + 1) * 2))).buffer)
+  }
+
+  /** It is not used any more. */
+  dispose(): void {
+    releaseUnmanaged(this.heldBytes)
   }
 
   get heldBytes(): number {
@@ -46,8 +53,6 @@ export class DecisionCache {
     let entry: number
     if (this.#count < this.#limit) {
       entry = ++this.#count
-      if (entry * STRIDE >= this.#words.length) this.#words = doubled(this.#words)
-      if (this.#count * 2 > this.#slots.length) this.#growSlots()
     } else {
       entry = this.#oldest
       this.#unlink(entry)
@@ -112,17 +117,5 @@ export class DecisionCache {
       hole = slot
     }
     slots[hole] = 0
-  }
-
-  #growSlots(): void {
-    const old = this.#slots
-    this.#slots = new Int32Array(old.length * 2)
-    const mask = this.#slots.length - 1
-    for (const entry of old) {
-      if (entry === 0) continue
-      let slot = this.#homeOf(entry)
-      while (this.#slots[slot] !== 0) slot = (slot + 1) & mask
-      this.#slots[slot] = entry
-    }
   }
 }

@@ -81,9 +81,10 @@ export class Rounds {
     try {
       let sliceMs = startMs
       while (!this.#stopped && (this.#decideSome() || holdings.store.spans.compact(COMPACT_SPANS))) {
+        // Room may be there without anybody else having had a turn.
         if (holdings.outlet.full) await holdings.outlet.room()
-        else if (clock.monotonicMs() - sliceMs < SLICE_MS) continue
-        else await immediate()
+        if (clock.monotonicMs() - sliceMs < SLICE_MS) continue
+        await immediate()
         sliceMs = clock.monotonicMs()
       }
       holdings.flush()
