@@ -226,6 +226,8 @@ async function validate(options: SourceOptions, strict: boolean): Promise<void> 
   const { allWarnings, formatWarning } = await import('./commands/validate.ts')
   const shown = await allWarnings(config, warnings, options)
   for (const warning of shown) process.stderr.write(`warning: ${formatWarning(warning)}\n`)
+  const { durabilityNotes } = await import('./config/durability.ts')
+  for (const note of durabilityNotes(config)) process.stderr.write(`note: ${note}\n`)
   if (strict && shown.length > 0) process.exitCode = 1
 }
 

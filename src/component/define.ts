@@ -108,6 +108,11 @@ export interface ProcessorDefinition<C, T extends TelemetryTable> extends Defini
   readonly capabilities: { readonly mutatesData: boolean }
   readonly affinity?: Affinity
   /**
+   * It answers when it has taken data into memory: always, or unless it holds its callers (`holdsCaller`). Then a crash
+   * loses what was acknowledged, and `weir validate` says so.
+   */
+  readonly takesIntoMemory?: 'always' | 'unless_held'
+  /**
    * One instance per id and pipeline. `holdsCaller`: an exporter behind it has no queue or waits for its result, so
    * a stage that acknowledges on acceptance has to wait for `next` instead (docs/architecture.md, "Acknowledgement").
    */

@@ -4,6 +4,7 @@
  */
 import type { AnyConnector, AnyReceiver, Component, Consumer, Kind, Settings } from '../component/define.ts'
 import type { TelemetryTable } from '../component/telemetry.ts'
+import { mustHoldCaller } from '../config/durability.ts'
 import type { ConfiguredComponent, PipelineConfig, ServiceConfig } from '../config/types.ts'
 import { SIGNALS, type Signal } from '../otlp/batch.ts'
 import { wrapExporter } from '../sending/shell.ts'
@@ -214,7 +215,7 @@ class GraphBuilder {
     let next = fanOut(pipeline.exporters.map((id) => this.#end(id, pipeline)))
     let mutatesData = false
     const first = this.#startLevelOf(pipeline)
-    const holdsCaller = this.#holdsCaller(pipeline, new Set())
+    const holdsCaller = mustHoldCaller(this.#config, pipeline, new Set())
     for (let index = pipeline.processors.length - 1; index >= 0; index--) {
       const id = pipeline.processors[index] ?? ''
       const component = get(this.#config.processors, id)
@@ -327,27 +328,6 @@ class GraphBuilder {
     const settings = this.#settings('receiver', component, `receivers/${id}`, uses)
     const receiver = component.definition.create({ ...settings, next: inlets })
     return { id, component: receiver, identity, uses, inlets, edges, from: undefined, owned: true }
-  }
-
-  /**
-   * True when an exporter behind this pipeline sends without a queue or waits for the result: a stage that would acknowledge
-   * on acceptance then waits too, so that the sender hears of a refusal. Exporters that stay on this machine (debug, file,
-   * pull, nop) take what they get and do not count.
-   */
-  #holdsCaller(pipeline: PipelineConfig, seen: Set<string>): boolean {
-    if (seen.has(pipeline.id)) return false
-    seen.add(pipeline.id)
-    return pipeline.exporters.some((id) => {
-      const exporter = this.#config.exporters.get(id)
-      if (exporter !== undefined) {
-        const sending = exporter.definition.sending?.(exporter.config)
-        if (sending === undefined) return false
-        return sending.queue === undefined ? sending.local !== true : sending.queue.waitForResult
-      }
-      return this.#config.service.pipelines.some(
-        (target) => target.receivers.includes(id) && this.#holdsCaller(target, seen),
-      )
-    })
   }
 }
 

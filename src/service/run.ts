@@ -4,6 +4,7 @@
  */
 import type { RegistryLoader } from '../component/define.ts'
 import type { Logger } from '../component/logger.ts'
+import { durabilityNotes } from '../config/durability.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import { ConfigError, formatProblem, toError } from '../errors.ts'
 import { allowOptimizing } from '../workers/tiering.ts'
@@ -91,6 +92,7 @@ function untilStopped(service: Service, options: RunOptions, logger: Logger): Pr
 
 function logWarnings(logger: Logger, loaded: LoadedConfig): void {
   for (const problem of loaded.warnings) logger.warn('configuration', { problem: formatProblem(problem) })
+  for (const note of durabilityNotes(loaded.config)) logger.info('durability', { note })
 }
 
 function logReloadError(logger: Logger, error: unknown): void {

@@ -69,6 +69,7 @@ export default defineProcessor({
   stability: 'stable',
   summary: 'Joins what comes in to larger batches, by number of items and by time.',
   capabilities: { mutatesData: false },
+  takesIntoMemory: 'unless_held',
   config,
   telemetry,
   create({ config, telemetry, logger, host, signal, next, holdsCaller }) {

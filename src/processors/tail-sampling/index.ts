@@ -25,6 +25,7 @@ export default defineProcessor({
   signals: ['traces'],
   capabilities: { mutatesData: false },
   affinity: 'trace',
+  takesIntoMemory: 'always',
   config,
   telemetry,
   create({ id, config, host, logger, telemetry, next, pipeline }) {
