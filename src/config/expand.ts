@@ -34,6 +34,8 @@ export class Expander {
   readonly #env: Environment
   readonly #report: Report
   readonly #read = new Map<string, Retrieved>()
+  /** Paths of `${file:...}` that were read. */
+  readonly files = new Set<string>()
   #stepsLeft = MAX_STEPS_IN_ALL
   #bytesLeft = MAX_EXPANDED_BYTES
 
@@ -105,7 +107,10 @@ export class Expander {
     if (!source) {
       source = await retrieve(location, this.#env, true)
       // The line break that ends a file is not part of a password.
-      if (source.scheme === 'file') source = { ...source, text: source.text.replace(/\r?\n$/, '') }
+      if (source.scheme === 'file') {
+        this.files.add(source.file)
+        source = { ...source, text: source.text.replace(/\r?\n$/, '') }
+      }
       this.#read.set(location, source)
     }
     this.#bytesLeft -= source.text.length

@@ -8,9 +8,9 @@ import { checkTree } from './check.ts'
 import { Expander } from './expand.ts'
 import { merge } from './merge.ts'
 import { type Entry, emptyMap, find, toPlain } from './node.ts'
-import { PluginProblems, type ResolvePackage, resolvePlugins } from './plugins.ts'
+import { PluginProblems, type ResolvePackage, resolvePlugins, type VersionOf } from './plugins.ts'
 import { Report, sortProblems } from './report.ts'
-import { type Environment, readSetting, readSource } from './sources.ts'
+import { type Environment, filePath, readSetting, readSource } from './sources.ts'
 import type { ServiceConfig } from './types.ts'
 
 export interface LoadOptions {
@@ -23,6 +23,8 @@ export interface LoadOptions {
   readonly registry: Registry | RegistryLoader
   /** For npm packages under `plugins`. */
   readonly resolvePackage?: ResolvePackage
+  /** What a reload tells changed plugin files by. Absent: a file is what it was when it was first imported. */
+  readonly versionOf?: VersionOf
 }
 
 export interface LoadedConfig {
@@ -30,19 +32,22 @@ export interface LoadedConfig {
   /** Merged and expanded, as plain values that can be sent to a worker thread and checked there again. */
   readonly tree: unknown
   readonly warnings: readonly ConfigProblem[]
+  /** Every file that was read for it, but for what plugins import. */
+  readonly files: readonly string[]
 }
 
 export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
   const report = new Report()
-  const { root, files } = await readTree(options, report)
-  await resolvePlugins(root, report, options.resolvePackage)
+  const { root, files, paths } = await readTree(options, report)
+  await resolvePlugins(root, report, options.resolvePackage, options.versionOf)
   report.throwIfFailed(files) // Without its plugins the rest would look wrong.
   const known = await knownComponents(options.registry, root, report)
   report.throwIfFailed(files)
   const config = checkTree(root, known, report)
   report.throwIfFailed(files)
   // Made after the check, which has repaired values that came from expressions.
-  return { config, tree: toPlain(root.value), warnings: sortProblems(report.warnings, files) }
+  const warnings = sortProblems(report.warnings, files)
+  return { config, tree: toPlain(root.value), warnings, files: paths }
 }
 
 /** What is wrong with a plugin is told at its place in the list. */
@@ -78,7 +83,7 @@ export async function loadTree(
 async function readTree(
   { sources, sets, env }: Omit<LoadOptions, 'registry'>,
   report: Report,
-): Promise<{ root: Entry; files: string[] }> {
+): Promise<{ root: Entry; files: string[]; paths: string[] }> {
   const read = []
   for (const source of sources) read.push(await readSource(source, env, report))
   for (const set of sets) read.push(readSetting(set, report))
@@ -90,6 +95,8 @@ async function readTree(
   }
   const place = { file: files[0] ?? '', line: 0, column: 0 }
   root ??= { keyPlace: place, value: emptyMap(place) }
-  await new Expander(env, report).expand(root)
-  return { root, files }
+  const expander = new Expander(env, report)
+  await expander.expand(root)
+  const paths = sources.flatMap((source) => filePath(source) ?? [])
+  return { root, files, paths: [...paths, ...expander.files] }
 }

@@ -31,7 +31,10 @@ export class PluginProblems extends WeirError {
 /** The file that a package name leads to from an import in `from`, both as URLs; throws when there is none. */
 export type ResolvePackage = (name: string, from: string) => Promise<string>
 
-/** The absolute paths in a tree that was checked. */
+/** The same path while the content of the plugin is what it was, else with a mark of its version (plugin/versions.ts). */
+export type VersionOf = (path: string) => Promise<string>
+
+/** The absolute paths in a tree that was checked, with the marks of their versions. */
 export function pluginsOf(tree: unknown): string[] {
   const list = (tree as { readonly plugins?: unknown } | undefined)?.plugins // Any value; what it holds is looked at.
   return Array.isArray(list) ? list.filter((path) => typeof path === 'string') : []
@@ -42,6 +45,7 @@ export async function resolvePlugins(
   root: Entry,
   report: Report,
   resolvePackage: ResolvePackage | undefined,
+  versionOf: VersionOf = async (path) => path,
 ): Promise<void> {
   const { node, keyPlace, broken } = find(root, ['plugins'])
   if (node === undefined || broken || (node.kind === 'scalar' && node.value === null)) return
@@ -58,7 +62,7 @@ export async function resolvePlugins(
     }
     const found = await locate(item.value.trim(), item.place.file, resolvePackage)
     if ('problem' in found) report.error(item.place, path, found.problem)
-    else node.items[index] = { kind: 'scalar', place: item.place, value: found.path }
+    else node.items[index] = { kind: 'scalar', place: item.place, value: await versionOf(found.path) }
   }
 }
 

@@ -25,6 +25,13 @@ export interface Retrieved {
 const LOCATION = /^([A-Za-z][A-Za-z0-9+.-]+):([\s\S]*)$/
 const VARIABLE = /^[a-zA-Z_][a-zA-Z0-9_]*$/
 
+/** The path that a location of `--config` names, if it is a file. */
+export function filePath(location: string): string | undefined {
+  const match = LOCATION.exec(location)
+  if (match === null) return location
+  return match[1] === 'file' ? match[2] : undefined
+}
+
 /** Reads a location. Without a scheme it is a path, or where `bareIsEnv` the name of a variable. */
 export async function retrieve(location: string, env: Environment, bareIsEnv = false): Promise<Retrieved> {
   const match = LOCATION.exec(location)

@@ -5,8 +5,8 @@
  * Whatever is wrong with a plugin becomes a PluginProblem with its place in the list, which the configuration's loader turns into a
  * line and column.
  */
+import { createRequire } from 'node:module'
 import { basename } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { z } from 'zod'
 import type { AnyDefinition, Registry, RegistryLoader } from '../component/define.ts'
 import { type PluginProblem, PluginProblems, pluginsOf } from '../config/plugins.ts'
@@ -14,8 +14,10 @@ import { toError } from '../errors.ts'
 import { API_VERSION, satisfies } from './api-version.ts'
 import { KINDS } from './guard.ts'
 import { addPlugin, installHooks } from './resolve.ts'
+import { filesOf, locate } from './versions.ts'
 import { type PluginNotes, wrap } from './wrap.ts'
 
+const require = createRequire(import.meta.url)
 /** How long an import may take. */
 export const IMPORT_LIMIT_MS = 10_000
 const MOST_PLUGINS = 100
@@ -66,7 +68,7 @@ async function importPlugin(path: string, tell: (message: string) => void): Prom
     const exported = await importDefault(path)
     if (exported === undefined) {
       tell(
-        `"${basename(path)}" has no default export; it has to be what a define function returns, or a list of that`,
+        `"${basename(locate(path).file)}" has no default export; it has to be what a define function returns, or a list of that`,
       )
       return []
     }
@@ -80,8 +82,10 @@ async function importPlugin(path: string, tell: (message: string) => void): Prom
 /** Also what the probing thread runs. */
 export async function importDefault(path: string): Promise<unknown> {
   installHooks()
-  const url = pathToFileURL(path).href
+  const { file, url } = locate(path)
   addPlugin(url)
+  // The cache of CommonJS modules knows files and no versions.
+  if (path !== file) for (const one of filesOf(file)) delete require.cache[one]
   const imported = import(url) as Promise<{ readonly default?: unknown }>
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
@@ -124,7 +128,7 @@ class Merge {
   }
 
   add(exported: readonly unknown[], path: string, tell: (message: string) => void): void {
-    const file = basename(path)
+    const file = basename(locate(path).file)
     for (const candidate of exported) {
       const problem = this.#problemOf(candidate)
       if (problem !== undefined) tell(`"${file}": ${problem}`)

@@ -49,23 +49,24 @@ export const isolateField = z
   })
   .meta({ description: 'runs in a thread of its own, with limits' })
 
-/** `file` is shown to the user, `path` is where the plugin is loaded from. */
+/** `file` is shown to the user, `path` is where the plugin is loaded from, with the mark of its version. */
 export function wrap(definition: AnyDefinition, path: string, file: string): AnyDefinition {
   const telemetry = { ...definition.telemetry, ...guardTelemetry(definition.kind) }
+  const source = path
   const common: Common = { name: `${definition.kind} "${definition.type}" of ${file}`, path }
   switch (definition.kind) {
     case 'processor':
-      return { ...wrapProcessor(definition, common), telemetry }
+      return { ...wrapProcessor(definition, common), telemetry, source }
     case 'exporter':
-      return { ...wrapExporter(definition, common), telemetry }
+      return { ...wrapExporter(definition, common), telemetry, source }
     case 'connector':
-      return { ...wrapConnector(definition, common), telemetry }
+      return { ...wrapConnector(definition, common), telemetry, source }
     case 'receiver':
-      return { ...wrapReceiver(definition, common), telemetry }
+      return { ...wrapReceiver(definition, common), telemetry, source }
     case 'extension': {
       const create: typeof definition.create = (settings) =>
         guardOf(definition, common, settings).create(() => definition.create(settings))
-      return { ...definition, create, telemetry }
+      return { ...definition, create, telemetry, source }
     }
   }
 }
