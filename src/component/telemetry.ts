@@ -80,6 +80,18 @@ export function histogram(
   return { kind: 'histogram', name, unit, help, buckets, labels }
 }
 
+/**
+ * Kept by whoever has answered a sender and holds the items in memory only: up when they are taken, down when
+ * somebody else has them or they are counted as dropped. What it shows when a shard dies is lost, and counted as
+ * that (service/casualties.ts).
+ */
+export const volatileItems = gauge(
+  'volatile_items',
+  '{item}',
+  'Items of answered requests that are only in memory.',
+  ['otel_signal'],
+)
+
 export type TelemetryTable = Readonly<Record<string, MetricDescription>>
 
 /** The table of descriptions as live instruments. */

@@ -19,6 +19,7 @@ import {
   parseAddress,
   pipelineSchema,
   serviceSchema,
+  supervisionOf,
   telemetryOf,
 } from './service-schema.ts'
 import { checkStorages } from './storages.ts'
@@ -81,6 +82,7 @@ export function checkTree(root: Entry, registry: Registry, report: Report): Serv
     checkAuthenticators({ root, sections, pipelines, extensions, tell })
     checkStorages({ sections, pipelines, extensions, tell })
   }
+  const checked = parsed ?? serviceSchema.parse({})
   return {
     receivers: sections.receivers,
     processors: sections.processors,
@@ -92,7 +94,8 @@ export function checkTree(root: Entry, registry: Registry, report: Report): Serv
       pipelines,
       shards: parsed?.shards,
       shutdownTimeoutMs: parsed?.shutdown_timeout ?? 0,
-      telemetry: telemetryOf(parsed ?? serviceSchema.parse({})),
+      supervision: supervisionOf(checked),
+      telemetry: telemetryOf(checked),
     },
   }
 }

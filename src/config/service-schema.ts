@@ -3,11 +3,17 @@
  */
 import { z } from 'zod'
 import { duration, harmless, refused } from './fields.ts'
-import type { LogsTelemetry, MetricsTelemetry, ServiceConfig } from './types.ts'
+import type { LogsTelemetry, MetricsTelemetry, ServiceConfig, Supervision } from './types.ts'
 
 const DEFAULT_METRICS_HOST = 'localhost'
 const DEFAULT_METRICS_PORT = 8888
 const DEFAULT_SHUTDOWN_TIMEOUT_MS = 30_000
+/** Shards give a sign ten times a second; collections and decisions may take their time. */
+const LEAST_HEARTBEAT_TIMEOUT_MS = 1000
+/** The first wait (workers/pool.ts). */
+const LEAST_RESTART_INTERVAL_MS = 250
+/** A shard that holds all components and no data takes half of it. */
+const LEAST_HEAP_MIB = 32
 
 const logLevel = z
   .string()
@@ -112,6 +118,30 @@ const resource = z.record(z.string().min(1), z.unknown()).transform((map, contex
   return result
 })
 
+const supervision = z.strictObject({
+  heartbeat_timeout: duration()
+    .refine((ms) => ms === 0 || ms >= LEAST_HEARTBEAT_TIMEOUT_MS, {
+      error: 'has to be 0 (never) or at least 1s',
+    })
+    .prefault('10s')
+    .meta({ description: 'A shard that gives no sign of life for this long is started again; 0 = never.' }),
+  restart_max_interval: duration()
+    .refine((ms) => ms >= LEAST_RESTART_INTERVAL_MS, { error: 'has to be at least 250ms' })
+    .prefault('30s')
+    .meta({ description: 'Waits before a shard is started again begin with 250ms and double up to this.' }),
+  max_heap_mib: z
+    .int()
+    .refine((mib) => mib === 0 || mib >= LEAST_HEAP_MIB, {
+      error: `has to be 0 or at least ${LEAST_HEAP_MIB}`,
+    })
+    .default(0)
+    .meta({ description: 'Heap of one shard, without payload; 0 = what V8 takes.' }),
+  max_memory_mib: z.int().min(0).default(0).meta({
+    description:
+      'Heap and payload of all shards; beyond it the largest one is started again. 0 = 9/10 of the memory.',
+  }),
+})
+
 export const pipelineSchema = z.strictObject({
   receivers: z.array(z.string()).default([]),
   processors: z.array(z.string()).default([]),
@@ -125,6 +155,7 @@ export const serviceSchema = z.strictObject({
     description: 'Worker threads that hold the pipelines; 0 = all in the main thread, absent = one per core.',
   }),
   shutdown_timeout: duration().default(DEFAULT_SHUTDOWN_TIMEOUT_MS),
+  supervision: supervision.prefault({}),
   telemetry: z
     .strictObject({
       logs: logs.prefault({}),
@@ -185,6 +216,18 @@ export function parseAddress(text: string): { host: string; port: number } | und
   const port = Number(match?.[3])
   if (!match || port > 65_535) return undefined
   return { host: match[1] ?? match[2] ?? '', port }
+}
+
+const MIB = 1024 ** 2
+
+export function supervisionOf(parsed: ParsedService): Supervision {
+  const { heartbeat_timeout, restart_max_interval, max_heap_mib, max_memory_mib } = parsed.supervision
+  return {
+    heartbeatTimeoutMs: heartbeat_timeout,
+    restartMaxIntervalMs: restart_max_interval,
+    maxHeapMib: max_heap_mib,
+    maxMemoryBytes: max_memory_mib * MIB,
+  }
 }
 
 export function telemetryOf(parsed: ParsedService): ServiceConfig['service']['telemetry'] {

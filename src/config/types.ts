@@ -54,6 +54,16 @@ export interface MetricsTelemetry {
   }[]
 }
 
+/** When a shard is ended and started again. 0 = never, or what the machine allows. */
+export interface Supervision {
+  readonly heartbeatTimeoutMs: number
+  readonly restartMaxIntervalMs: number
+  /** Of one shard. */
+  readonly maxHeapMib: number
+  /** Heap and payload of all of them. */
+  readonly maxMemoryBytes: number
+}
+
 export interface ServiceConfig {
   readonly receivers: ReadonlyMap<string, ConfiguredComponent<AnyReceiver>>
   readonly processors: ReadonlyMap<string, ConfiguredComponent<AnyProcessor>>
@@ -67,6 +77,7 @@ export interface ServiceConfig {
     readonly shards: number | undefined
     /** How long SIGTERM may take before what is left is given up, in ms. */
     readonly shutdownTimeoutMs: number
+    readonly supervision: Supervision
     readonly telemetry: {
       readonly logs: LogsTelemetry
       readonly metrics: MetricsTelemetry

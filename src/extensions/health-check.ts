@@ -7,6 +7,7 @@
  *       extensions: [health_check]
  *
  * 200 while all shards run, 503 with the reason before that, while a shard restarts, and once shutdown has begun.
+ * When a shard had to be started again, the body says how often.
  */
 import { z } from 'zod'
 import { defineExtension } from '../component/define.ts'
@@ -44,6 +45,8 @@ export default defineExtension({
     server.setTimeout(30_000)
     answerBadRequests(server)
     const body = (reason: string | undefined) => {
+      const often = service.restarts?.() ?? 0
+      const restarts = often > 0 ? { restarts: often } : {}
       const custom = reason === undefined ? config.response_body?.healthy : config.response_body?.unhealthy
       if (custom) return custom
       if (reason !== undefined) {
@@ -52,6 +55,7 @@ export default defineExtension({
           upSince: '0001-01-01T00:00:00Z',
           uptime: '',
           reason,
+          ...restarts,
         })
       }
       const upSince = new Date(service.startedAtMs).toISOString()
@@ -59,6 +63,7 @@ export default defineExtension({
         status: 'Server available',
         upSince,
         uptime: uptime(Date.now() - service.startedAtMs),
+        ...restarts,
       })
     }
     let listener: { close(): Promise<void> } | undefined

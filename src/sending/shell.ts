@@ -78,6 +78,7 @@ class Shell implements Consumer, Component {
   readonly #ready = new Deque<Job>()
   readonly #maxActive: number
   readonly #inFlight
+  readonly #volatile
   readonly #stopped = new Latch()
   readonly #cutOff = new Latch()
   #active = 0
@@ -91,6 +92,7 @@ class Shell implements Consumer, Component {
     this.#settings = settings
     const { host, telemetry, signal } = settings
     this.#inFlight = telemetry.inFlight.with({ data_type: signal })
+    this.#volatile = telemetry.volatile.with({ otel_signal: signal })
     const queue = sending.queue
     this.#maxActive = queue ? Math.max(1, Math.ceil(queue.numConsumers / Math.max(1, host.shards))) : 0
     if (!queue) return
@@ -196,12 +198,12 @@ class Shell implements Consumer, Component {
     this.#settings.logger.warn('sending queue refused data', fields)
   }
 
-  /**
-   * Who has the request in a log is told when it is sent, or dropped and counted; and when it is not,
-   * because the process stops.
-   */
-  #held({ context: { delivery } }: Batch): (error: Error | undefined) => void {
-    if (delivery === undefined) return () => {}
+  /** Told when it is sent, or dropped and counted; of what lies in a log also when the process stops. */
+  #held({ itemCount, context: { delivery } }: Batch): (error: Error | undefined) => void {
+    if (delivery === undefined) {
+      this.#volatile.add(itemCount)
+      return () => this.#volatile.add(-itemCount)
+    }
     delivery.hold()
     return (error) => delivery.settle(this.#stays(error) ? error : undefined)
   }

@@ -2,7 +2,7 @@
  * Own metrics of every exporter, under the Collector's names. Final outcomes are counted, after the retries;
  * what a backend reports as a partial success counts as sent.
  */
-import { type CounterDescription, counter, gauge, histogram } from '../component/telemetry.ts'
+import { type CounterDescription, counter, gauge, histogram, volatileItems } from '../component/telemetry.ts'
 import type { Signal } from '../otlp/batch.ts'
 
 const ITEMS: Readonly<Record<Signal, readonly [suffix: string, unit: string]>> = {
@@ -33,6 +33,7 @@ export function sendingTelemetry(signal: Signal) {
       'Requests being sent or waiting to be retried.',
       ['data_type'],
     ),
+    volatile: volatileItems,
   } as const
 }
 

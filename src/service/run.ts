@@ -4,7 +4,6 @@
  */
 import type { RegistryLoader } from '../component/define.ts'
 import type { Logger } from '../component/logger.ts'
-import { durabilityNotes } from '../config/durability.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import { ConfigError, formatProblem, toError } from '../errors.ts'
 import { allowOptimizing } from '../workers/tiering.ts'
@@ -19,12 +18,22 @@ export interface RunOptions {
   readonly featureGates: readonly string[]
 }
 
-/** Runs until SIGTERM or SIGINT, and resolves to the exit code: 0 after a drain, 2 when it could not start. */
+/**
+ * Runs until SIGTERM or SIGINT, and resolves to the exit code: 0 after a drain, 2 when it could not start. An error in
+ * the main thread that nothing catches ends the process with 2: what is in doubt there is in doubt for all shards.
+ */
 export async function runService(options: RunOptions): Promise<number> {
   const { loaded, registry } = options
   const logs = loaded.config.service.telemetry.logs
   const logger = createLogger(logs)
   logWarnings(logger, loaded)
+  process.prependListener('uncaughtException', (error) => {
+    logger.error('weir crashed: an error in the main thread that nothing caught', {
+      error,
+      stack: error.stack,
+    })
+    process.exit(2)
+  })
   process.on('unhandledRejection', (error) => {
     logger.error('unhandled rejection in the main thread', {
       error: toError(error),
@@ -92,7 +101,6 @@ function untilStopped(service: Service, options: RunOptions, logger: Logger): Pr
 
 function logWarnings(logger: Logger, loaded: LoadedConfig): void {
   for (const problem of loaded.warnings) logger.warn('configuration', { problem: formatProblem(problem) })
-  for (const note of durabilityNotes(loaded.config)) logger.info('durability', { note })
 }
 
 function logReloadError(logger: Logger, error: unknown): void {

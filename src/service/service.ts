@@ -15,6 +15,7 @@ import { shrinkHeap } from '../workers/garbage.ts'
 import { ShardPool } from '../workers/pool.ts'
 import type { Port } from '../workers/rpc.ts'
 import { createSharedMemory, defaultShards, type SharedMemory, SharedView } from '../workers/shared.ts'
+import { Casualties } from './casualties.ts'
 import { createHost, type Environment, type Respond } from './environment.ts'
 import { Isolation } from './isolation.ts'
 import { claimPlace, ListenerPool, type ListenPlace } from './listeners.ts'
@@ -75,16 +76,20 @@ export class Service {
     this.#publishing = setInterval(() => shared.publish(0), 1000).unref()
     this.#environment = this.#mainEnvironment(shared, rows)
     this.#isolation = new Isolation(this.#environment.meter)
+    const casualties = new Casualties(this.#environment.meter)
     await this.#startExtensions(loaded)
     this.#pool = new ShardPool({
       entry: this.#shardEntry,
       shards: this.shards,
       memory,
+      supervision: config.service.supervision,
       logger: this.#logger,
       runHere: (start, port) => void this.#runHere(start as ShardStart, port),
       startData: (shard) => this.#shardStart(shard, rows, memory),
       handlers: (shard) => this.#handlers(shard),
-      onDeath: (shard) => this.#resetGauges(shard),
+      onDeath: (shard, cause) => casualties.died(cause, this.#thread(shard)),
+      onRestart: () => casualties.restarting(),
+      onBack: () => casualties.isBack(),
     })
     await this.#pool.start(loaded.tree)
     this.#tree = loaded.tree
@@ -107,6 +112,7 @@ export class Service {
     }
     await this.#pool.reload(loaded.tree, loaded.config.service.shutdownTimeoutMs)
     this.#tree = loaded.tree
+    this.#pool.supervise(loaded.config.service.supervision)
     await this.#startExtensions(loaded)
     const rows = this.#memory.rows - 1
     await this.#startMetricsServers(loaded.config, new SharedView(this.#memory, rows), rows)
@@ -149,10 +155,10 @@ export class Service {
       notReadyReason: () => {
         if (this.#stopping) return 'shutting down'
         if (!this.#ready) return 'starting'
-        const missing = this.#pool?.missing() ?? []
-        return missing.length > 0 ? `shard ${missing.join(', ')} is restarting` : undefined
+        return this.#pool?.trouble()
       },
       startedAtMs: this.#startedAtMs,
+      restarts: () => this.#pool?.restarts ?? 0,
       statuses: () => this.#statuses,
     }
   }
@@ -201,13 +207,6 @@ export class Service {
       )
     }
     return claim
-  }
-
-  /** A dead shard holds nothing any more; its counters go on. */
-  #resetGauges(shard: number): void {
-    const { table, series } = this.#thread(shard)
-    const values = new Float64Array(table)
-    for (const { slot, description } of series) if (description.kind === 'gauge') values[slot] = 0
   }
 
   #mainEnvironment(shared: SharedView, row: number): Environment {

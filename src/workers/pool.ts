@@ -1,17 +1,20 @@
 /**
  * The shards as main sees them: it makes them, connects them with each other, drives configurations through them in step,
- * and restarts one that dies.
+ * and restarts one that dies, or that it has to end (watch.ts).
+ *
+ * Longer than other files: everything that changes the list of shards is here.
  */
 import v8 from 'node:v8'
 import { MessageChannel, Worker } from 'node:worker_threads'
 import type { Logger } from '../component/logger.ts'
+import type { Supervision } from '../config/types.ts'
 import { toError } from '../errors.ts'
 import { type Port, Rpc } from './rpc.ts'
 import { type SharedMemory, SharedView } from './shared.ts'
+import { type Fault, Watch } from './watch.ts'
 
-/** First wait before a dead shard is started again; it doubles up to the last. */
+/** First wait before a dead shard is started again; it doubles up to `restart_max_interval`. */
 const RESTART_FIRST_MS = 250
-const RESTART_LAST_MS = 30_000
 /** A shard that lived this long starts again without memory of earlier deaths. */
 const HEALTHY_MS = 60_000
 /**
@@ -28,6 +31,20 @@ const YOUNG_GENERATION_MB = 3
 const HEAP_GROWING_PERCENT = 100
 /** What is added to a deadline before main stops waiting for a shard that does not answer. */
 const GRACE_MS = 1000
+/** A shard that starts again has this long for each of the two steps: what lies on the disk takes time. */
+const START_MS = 300_000
+
+/** Why a shard died. */
+export type Cause = 'error' | 'exit' | 'heap' | 'start' | Fault
+
+const CAUSES: Readonly<Record<Cause, string>> = {
+  error: 'it threw an error that nothing caught',
+  exit: 'it ended itself',
+  heap: 'its heap was full',
+  start: 'it did not start',
+  hang: 'it gave no sign of life',
+  memory: 'the memory was nearly used up, and it held the most',
+}
 
 export interface PoolOptions {
   /** What a shard's thread runs; shard.ts unless an embedder brings components of its own. */
@@ -35,6 +52,7 @@ export interface PoolOptions {
   /** 0: one shard in this very thread. */
   readonly shards: number
   readonly memory: SharedMemory
+  readonly supervision: Supervision
   readonly logger: Logger
   /** Starts a shard in this thread, for `shards: 0`; `start` is what a worker would get as its data. */
   readonly runHere: (start: object, port: Port) => void
@@ -42,7 +60,10 @@ export interface PoolOptions {
   readonly startData: (shard: number) => object
   /** Calls of a shard: claim, gather, series, status, metricsFull. */
   readonly handlers: (shard: number) => Record<string, (parameters: never) => unknown>
-  readonly onDeath: (shard: number) => void
+  /** Tells what was lost with it, for the log. */
+  readonly onDeath: (shard: number, cause: Cause) => Readonly<Record<string, number>>
+  readonly onRestart: () => void
+  readonly onBack: () => void
 }
 
 interface Shard {
@@ -51,41 +72,82 @@ interface Shard {
   readonly startedMs: number
   /** It has a configuration and its receivers listen. */
   ready: boolean
+  /** Why main ends it. */
+  fault: 'start' | Fault | undefined
 }
 
 export class ShardPool {
   readonly #options: PoolOptions
   readonly #count: number
   readonly #shards: (Shard | undefined)[]
+  /** Deaths in a row, and why the last one was. */
   readonly #deaths: number[]
+  readonly #causes: (Cause | undefined)[]
+  readonly #watch: Watch
   #tree: unknown
+  #started = false
   #stopping = false
   #changing: Promise<void> = Promise.resolve()
   #restarts = 0
+  #supervision: Supervision
 
   constructor(options: PoolOptions) {
     this.#options = options
+    this.#supervision = options.supervision
     this.#count = Math.max(1, options.shards)
     v8.setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`)
     this.#shards = new Array(this.#count).fill(undefined)
     this.#deaths = new Array(this.#count).fill(0)
+    this.#causes = new Array(this.#count).fill(undefined)
+    this.#watch = new Watch(
+      new SharedView(options.memory, this.#count),
+      this.#count,
+      options.supervision,
+      (shard, fault, about) => {
+        options.logger.error(`shard is ended: ${CAUSES[fault]}`, { shard, ...about })
+        void this.#end(this.#shards[shard], fault)
+      },
+    )
   }
 
+  /** How often a shard has been started again. */
   get restarts(): number {
     return this.#restarts
   }
 
-  /** Numbers of the shards that are not running. */
-  missing(): number[] {
-    return this.#shards.flatMap((shard, index) => (shard?.ready ? [] : [index]))
+  /** Which shards do not run, and why; undefined when all do. */
+  trouble(): string | undefined {
+    const reasons = this.#shards.flatMap((shard, index) => (shard?.ready ? [] : [this.#reason(index)]))
+    return reasons.length === 0 ? undefined : reasons.join(', ')
+  }
+
+  #reason(index: number): string {
+    const cause = this.#causes[index]
+    if (cause === undefined) return `shard ${index} is restarting`
+    const deaths = this.#deaths[index] ?? 0
+    const often = deaths > 1 ? ` (${deaths} times in a row)` : ''
+    return `shard ${index} is restarting: ${CAUSES[cause]}${often}`
   }
 
   async start(tree: unknown): Promise<void> {
     this.#tree = tree
     for (let shard = 0; shard < this.#count; shard++) this.#spawn(shard)
-    await this.#toAll('prepare', tree)
-    await this.#toAll('commit', undefined)
+    try {
+      await this.#toAll('prepare', tree)
+      await this.#toAll('commit', undefined)
+    } catch (error) {
+      const died = this.#causes.findIndex((cause) => cause !== undefined)
+      if (died < 0) throw error
+      throw new Error(`shard ${died} died while it started: ${CAUSES[this.#causes[died] ?? 'start']}`)
+    }
     for (const shard of this.#live()) shard.ready = true
+    this.#started = true
+  }
+
+  /** From now on; the heap limit holds for shards that start later. */
+  supervise(supervision: Supervision): void {
+    this.#supervision = supervision
+    this.#watch.adopt(supervision)
   }
 
   /** Brings a new configuration in; rejects, with the old one running on, when it does not start everywhere. */
@@ -109,7 +171,10 @@ export class ShardPool {
   async shutdown(timeoutMs: number): Promise<void> {
     this.#stopping = true
     await this.#shutdownLevels('current', timeoutMs)
-    for (const shard of this.#live()) {
+    for (const [index, shard] of this.#shards.entries()) {
+      if (shard === undefined) continue
+      this.#shards[index] = undefined // Its end is no death.
+      this.#watch.remove(index)
       shard.rpc.close()
       await shard.worker?.terminate()
     }
@@ -138,7 +203,7 @@ export class ShardPool {
   async #shutdownLevels(which: 'current' | 'old', timeoutMs: number): Promise<void> {
     const deadlineMs = performance.now() + timeoutMs
     const counts = await Promise.allSettled(
-      this.#live().map((shard) => shard.rpc.call<number>('levels', which)),
+      this.#live().map((shard) => withTimeout(shard.rpc.call<number>('levels', which), timeoutMs)),
     )
     const levels = Math.max(0, ...counts.map((count) => (count.status === 'fulfilled' ? count.value : 0)))
     for (let level = 0; level < levels; level++) {
@@ -162,18 +227,25 @@ export class ShardPool {
       const channel = new MessageChannel()
       runHere(startData(index), channel.port2)
       const rpc = new Rpc(channel.port1, handlers(index))
-      this.#shards[index] = { rpc, worker: undefined, startedMs: performance.now(), ready: false }
+      this.#shards[index] = {
+        ...{ rpc, worker: undefined, startedMs: performance.now() },
+        ...{ ready: false, fault: undefined },
+      }
       return
     }
     const suffix = import.meta.url.endsWith('.ts') ? 'mjs' : 'js'
     const worker = new Worker(this.#options.entry ?? new URL(`../shard.${suffix}`, import.meta.url), {
       workerData: startData(index),
       name: `shard ${index}`,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+      resourceLimits: {
+        maxYoungGenerationSizeMb: YOUNG_GENERATION_MB,
+        ...(this.#supervision.maxHeapMib > 0 && { maxOldGenerationSizeMb: this.#supervision.maxHeapMib }),
+      },
     })
     const rpc = new Rpc(worker, handlers(index))
-    const shard = { rpc, worker, startedMs: performance.now(), ready: false }
+    const shard: Shard = { rpc, worker, startedMs: performance.now(), ready: false, fault: undefined }
     this.#shards[index] = shard
+    this.#watch.add(index, worker)
     let cause: unknown
     worker.on('error', (error) => {
       cause = error
@@ -193,45 +265,68 @@ export class ShardPool {
     }
   }
 
-  #died(index: number, shard: Shard, code: number, cause: unknown): void {
+  /** Its connections close with the thread; `exit` follows, of a call of native code when that returns. */
+  async #end(shard: Shard | undefined, fault: 'start' | Fault): Promise<void> {
+    if (shard === undefined) return
+    shard.ready = false
+    shard.fault ??= fault
+    await shard.worker?.terminate()
+  }
+
+  #died(index: number, shard: Shard, code: number, thrown: unknown): void {
     shard.rpc.close()
     if (this.#shards[index] !== shard) return
     this.#shards[index] = undefined
+    this.#watch.remove(index)
+    const cause = shard.fault ?? causeOf(thrown)
+    this.#causes[index] = cause
     new SharedView(this.#options.memory, this.#count).releaseShard(index)
-    this.#options.onDeath(index)
+    const lost = this.#options.onDeath(index, cause)
     for (const peer of this.#live()) peer.rpc.tell('peerGone', index)
-    if (this.#stopping) return
     if (performance.now() - shard.startedMs > HEALTHY_MS) this.#deaths[index] = 0
     const deaths = (this.#deaths[index] = (this.#deaths[index] ?? 0) + 1)
-    const waitMs = Math.min(RESTART_LAST_MS, RESTART_FIRST_MS * 2 ** (deaths - 1))
-    const error = cause === undefined ? undefined : toError(cause)
-    this.#options.logger.error('shard died, starting it again', {
+    const again = this.#started && !this.#stopping
+    const waitMs = Math.min(this.#supervision.restartMaxIntervalMs, RESTART_FIRST_MS * 2 ** (deaths - 1))
+    const error = thrown === undefined ? undefined : toError(thrown)
+    this.#options.logger.error(again ? 'shard died, starting it again' : 'shard died', {
       shard: index,
+      cause: CAUSES[cause],
       code,
-      wait_ms: waitMs,
+      ...(again && { wait_ms: waitMs, deaths_in_a_row: deaths }),
+      ...(Object.keys(lost).length > 0 && { lost_items: lost }),
       error,
       stack: error?.stack,
     })
-    setTimeout(() => this.#restart(index), waitMs)
+    if (again) setTimeout(() => this.#restart(index), waitMs)
   }
 
   #restart(index: number): void {
     this.#changing = this.#changing.then(async () => {
       if (this.#stopping || this.#shards[index] !== undefined) return
       this.#restarts++
+      this.#options.onRestart()
       this.#spawn(index)
       const shard = this.#live().find((candidate) => candidate === this.#shards[index])
+      if (shard === undefined) return
       try {
-        await shard?.rpc.call('prepare', this.#tree)
-        await shard?.rpc.call('commit', undefined)
-        if (shard !== undefined) shard.ready = true
+        await withTimeout(shard.rpc.call('prepare', this.#tree), START_MS)
+        await withTimeout(shard.rpc.call('commit', undefined), START_MS)
+        shard.ready = true
+        this.#options.onBack()
         this.#options.logger.info('shard is back', { shard: index })
       } catch (error) {
+        if (this.#shards[index] !== shard) return // It died, which has been said.
         this.#options.logger.error('shard did not start', { shard: index, error: toError(error) })
-        await shard?.worker?.terminate()
+        await this.#end(shard, 'start')
       }
     })
   }
+}
+
+function causeOf(thrown: unknown): Cause {
+  if (thrown === undefined) return 'exit'
+  const full = thrown instanceof Error && 'code' in thrown && thrown.code === 'ERR_WORKER_OUT_OF_MEMORY'
+  return full ? 'heap' : 'error'
 }
 
 function withTimeout<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {

@@ -15,8 +15,8 @@ import { collectGarbage } from './garbage.ts'
 const ENTRIES = 4096
 /** Counts are kept in 31 bits; larger limits count in units of several. */
 const LARGEST_COUNT = 2 ** 30
-/** Int32 words of a rate: lock, padding; Float64 words: tokens, last refill (ms), whole-second mark. */
-const LEDGER_FIELDS = 3
+/** Of each row: heap bytes, external bytes, event-loop utilization, and how often it has published. */
+const LEDGER_FIELDS = 4
 
 export interface SharedMemory {
   /** Number of shard rows: shards, plus one for the main thread. */
@@ -142,6 +142,23 @@ export class SharedView {
     this.#ledger[at] = statistics.used_heap_size
     this.#ledger[at + 1] = statistics.external_memory + unmanagedBytes()
     this.#ledger[at + 2] = utilization
+    this.#ledger[at + 3] = (this.#ledger[at + 3] ?? 0) + 1
+  }
+
+  /** How often a shard has published: while it does not change, the shard does not get to it. */
+  beats(row: number): number {
+    return this.#ledger[row * LEDGER_FIELDS + 3] ?? 0
+  }
+
+  /** Heap and external memory that a thread published last. */
+  heldBytes(row: number): number {
+    const at = row * LEDGER_FIELDS
+    return (this.#ledger[at] ?? 0) + (this.#ledger[at + 1] ?? 0)
+  }
+
+  /** Of a shard that is silent: nobody hands it work. It says otherwise as soon as it publishes again. */
+  markBusy(row: number): void {
+    this.#ledger[row * LEDGER_FIELDS + 2] = 1
   }
 
   /** Event-loop utilization that a shard published last. */
@@ -162,10 +179,7 @@ export class SharedView {
   #makeMemoryLedger(): MemoryLedger {
     const usedBytes = () => {
       let sum = 0
-      for (let row = 0; row < this.#memory.rows; row++) {
-        const at = row * LEDGER_FIELDS
-        sum += (this.#ledger[at] ?? 0) + (this.#ledger[at + 1] ?? 0)
-      }
+      for (let row = 0; row < this.#memory.rows; row++) sum += this.heldBytes(row)
       return sum
     }
     return {

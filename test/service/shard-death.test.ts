@@ -74,7 +74,7 @@ test('a dead shard is started again; counters, health and the other shard bear i
       await new Promise((resolve) => setTimeout(resolve, 2))
       reason = service.notReadyReason()
     }
-    expect(reason).toMatch(/^shard [01] is restarting$/)
+    expect(reason).toMatch(/^shard [01] is restarting: it threw an error that nothing caught$/)
     expect(
       lines.some((line) => line.level === 'error' && line.message === 'shard died, starting it again'),
     ).toBe(true)

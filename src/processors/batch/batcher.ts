@@ -8,6 +8,7 @@
  */
 import type { Clock, Timer } from '../../component/clock.ts'
 import type { Consumer } from '../../component/define.ts'
+import type { Gauge } from '../../component/telemetry.ts'
 import { isRetryable, RefusedError, RetryableError, ShutdownError } from '../../errors.ts'
 import type { Batch, RequestContext, Signal } from '../../otlp/batch.ts'
 import { joinDeliveries } from '../../otlp/delivery.ts'
@@ -38,6 +39,8 @@ export interface BatcherOptions {
   readonly next: Consumer
   readonly clock: Clock
   readonly holdsCaller: boolean
+  /** Items whose senders were answered, and that lie in no log. */
+  readonly volatile: Gauge
   readonly onSent: (batch: Batch, trigger: Trigger) => void
   /**
    * Items of a batch that failed, or was given up, are lost: their senders were told that they are safe,
@@ -107,7 +110,9 @@ export class Batcher {
     this.#owners.add(batch.context.delivery, batch.itemCount, this.#pile.items)
     this.#pile.add(batch)
     let accepted = ACCEPTED
-    if (this.#callers !== undefined) {
+    if (this.#callers === undefined) {
+      if (batch.context.delivery === undefined) this.#options.volatile.add(batch.itemCount)
+    } else {
       const held = this.#callers.add(batch.itemCount, this.#cutByMs(batch.context))
       // Whoever has a log waits for the delivery, and keeps no memory until then.
       if (batch.context.delivery === undefined) accepted = held
@@ -236,6 +241,7 @@ export class Batcher {
   /** Tells everybody who has items in the batch, and counts what is lost. */
   #answer({ batch, callers, share }: ReadyBatch, error: unknown): void {
     const { deliveries, volatileItems } = share
+    if (this.#callers === undefined) this.#options.volatile.add(-volatileItems)
     // What lies in a log is tried again from there; what is refused for good is dropped here.
     const again = error !== undefined && isRetryable(error)
     if (error !== undefined && this.#callers === undefined) {

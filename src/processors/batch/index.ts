@@ -14,7 +14,7 @@
  * next stage took its items, and gets its error.
  */
 import { defineProcessor } from '../../component/define.ts'
-import { counter, gauge, histogram, type Instruments } from '../../component/telemetry.ts'
+import { counter, gauge, histogram, type Instruments, volatileItems } from '../../component/telemetry.ts'
 import { DownstreamError, ShutdownError, toError } from '../../errors.ts'
 import { type Batch, NO_CONTEXT, type RequestContext } from '../../otlp/batch.ts'
 import { Batcher, type BatcherOptions, type Trigger } from './batcher.ts'
@@ -61,6 +61,7 @@ const telemetry = {
     'Items lost because the next stage failed after their senders were answered.',
     ['signal'],
   ),
+  volatile: volatileItems,
 }
 
 export default defineProcessor({
@@ -81,6 +82,7 @@ export default defineProcessor({
       next,
       clock: host.clock,
       holdsCaller,
+      volatile: telemetry.volatile.with({ otel_signal: signal }),
       onSent: (batch, trigger) => recordSent(telemetry, batch, trigger),
       onDropped(items, error) {
         dropped.add(items)

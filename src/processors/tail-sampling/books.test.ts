@@ -64,6 +64,7 @@ test('spans taken are held, kept, sampled out or dropped', async () => {
             (sum, reason) => sum + read('dropped_spans', { reason }),
             0,
           )
+        const volatile = () => tail.meter.read('volatile_items', { otel_signal: 'traces' })
         let taken = 0
         const answers: Promise<void>[] = []
         let refused = 0
@@ -82,6 +83,8 @@ test('spans taken are held, kept, sampled out or dropped', async () => {
           await tail.clock.advance(1000) // A tick: counters are up to date.
           const gone = read('kept_spans') + read('sampled_out_spans') + dropped()
           expect(gone + read('spans_on_memory')).toBe(taken)
+          // All of it has been handed on or refused by now: what is held is what a crash would cost.
+          expect(volatile()).toBe(read('spans_on_memory'))
           expect(read('sampling_traces_on_memory')).toBeLessThanOrEqual(config.num_traces)
           expect(read('sampling_traces_on_memory')).toBe(tail.host.budget('num_traces', 0).used())
         }
@@ -89,6 +92,7 @@ test('spans taken are held, kept, sampled out or dropped', async () => {
         await Promise.all(answers)
         const gone = read('kept_spans') + read('sampled_out_spans') + dropped()
         expect(read('spans_on_memory')).toBe(0)
+        expect(volatile()).toBe(0)
         expect(read('live_bytes')).toBe(0)
         expect(tail.host.budget('num_traces', 0).used()).toBe(0)
         if (refused === 0) expect(gone).toBe(taken)

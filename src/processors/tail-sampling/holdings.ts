@@ -75,7 +75,7 @@ export class Holdings {
     this.#logger = logger
     this.#telemetry = telemetry
     this.store = new TraceStore(waitTicks, config.num_traces)
-    this.outlet = new Outlet(next, logger, telemetry)
+    this.outlet = new Outlet(next, logger, telemetry, () => this.#tellVolatile())
     this.readings = new Readings(telemetry)
     this.#budget = host.budget('num_traces', config.num_traces)
     const { sampled_cache_size, non_sampled_cache_size } = config.decision_cache
@@ -296,6 +296,15 @@ export class Holdings {
     this.#lateTrace = 0
     this.store.spans.settle()
     this.flush()
+    this.#tellVolatile()
+  }
+
+  /** What was acknowledged and is in memory only; what was sampled out belongs to it until that is counted. */
+  #tellVolatile(): void {
+    const { durable, outlet, readings, store } = this
+    const table = store.spans.count - (durable?.requests.spans ?? 0)
+    const uncounted = durable === undefined ? readings.sampledOut : 0
+    readings.holdVolatile(table + uncounted + outlet.volatileSpans)
   }
 
   flush(): void {
@@ -350,6 +359,7 @@ export class Holdings {
 
   report(): void {
     this.readings.report(this.store, this.#sampledCache, this.#otherCache)
+    this.#tellVolatile()
   }
 }
 

@@ -21,14 +21,18 @@ interface Chunk {
 }
 
 export class Outlet {
+  /** Spans that are waiting or under way, and lie in no log. */
+  volatileSpans = 0
   readonly #next: Consumer
   readonly #logger: Logger
   readonly #telemetry: TailTelemetry
+  readonly #onSettled: () => void
   readonly #waiting: Chunk[] = []
   #inFlight = 0
   #wakers: (() => void)[] = []
 
-  constructor(next: Consumer, logger: Logger, telemetry: TailTelemetry) {
+  constructor(next: Consumer, logger: Logger, telemetry: TailTelemetry, onSettled: () => void) {
+    this.#onSettled = onSettled
     this.#next = next
     this.#logger = logger
     this.#telemetry = telemetry
@@ -56,6 +60,7 @@ export class Outlet {
   send(bytes: Uint8Array, spans: number, delivery: Delivery | undefined, volatileSpans: number): void {
     const context = delivery ? { metadata: NO_METADATA, delivery } : NO_CONTEXT
     const chunk = { batch: new Batch('traces', [bytes], spans, context), volatileSpans }
+    this.volatileSpans += volatileSpans
     if (this.full) this.#waiting.push(chunk)
     else void this.#consume(chunk)
   }
@@ -74,6 +79,8 @@ export class Outlet {
       delivery?.settle(again ? error : undefined)
     }
     if (this.releases) for (const chunk of batch.chunks) givePayload(chunk)
+    this.volatileSpans -= volatileSpans
+    this.#onSettled()
     this.#inFlight--
     const waiting = this.#waiting.shift()
     if (waiting !== undefined) void this.#consume(waiting)
@@ -115,6 +122,7 @@ export class Outlet {
     let spans = 0
     for (const { batch, volatileSpans } of this.#waiting.splice(0)) {
       spans += volatileSpans
+      this.volatileSpans -= volatileSpans
       batch.context.delivery?.settle(new ShutdownError('shut down before it could be handed on'))
     }
     return spans

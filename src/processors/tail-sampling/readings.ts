@@ -36,6 +36,7 @@ export class Readings {
   readonly #live: Reading
   readonly #slabs: Reading
   readonly #index: Reading
+  readonly #volatile: Reading
 
   constructor(telemetry: TailTelemetry) {
     this.#telemetry = telemetry
@@ -46,6 +47,11 @@ export class Readings {
     this.#live = new Reading(telemetry.liveBytes)
     this.#slabs = new Reading(telemetry.slabBytes)
     this.#index = new Reading(telemetry.indexBytes)
+    this.#volatile = new Reading(telemetry.volatile.with({ otel_signal: 'traces' }))
+  }
+
+  holdVolatile(spans: number): void {
+    this.#volatile.set(spans)
   }
 
   report(store: TraceStore, ...caches: readonly (DecisionCache | undefined)[]): void {

@@ -18,6 +18,8 @@ export class Requests {
   unfinished: Error | undefined
   /** Spans that were freed so. */
   unfinishedSpans = 0
+  /** Spans in the table that lie in a log. */
+  spans = 0
   readonly #memory = new GrowingWords()
   #bySpan = this.#memory.words
   #counts = new Int32Array(256)
@@ -56,7 +58,9 @@ export class Requests {
     if (span >= this.#bySpan.length) this.#bySpan = this.#memory.ensure(span + 1)
     const request = this.current
     this.#bySpan[span] = request
-    if (request !== 0) this.#counts[request]!++
+    if (request === 0) return
+    this.#counts[request]!++
+    this.spans++
   }
 
   isDurable(span: number): boolean {
@@ -72,6 +76,7 @@ export class Requests {
   freed(span: number): void {
     const request = this.#of(span)
     if (request === 0) return
+    this.spans--
     if (this.unfinished !== undefined) this.unfinishedSpans++
     this.release(request, this.unfinished)
   }

@@ -2,7 +2,7 @@
  * Metrics of `tail_sampling`: those of the Go collector under the same names, and what it takes to close the
  * books: spans taken = held + kept + sampled out + dropped.
  */
-import { counter, gauge, histogram, type Instruments } from '../../component/telemetry.ts'
+import { counter, gauge, histogram, type Instruments, volatileItems } from '../../component/telemetry.ts'
 
 const P = 'processor_tail_sampling_'
 const POLICY = ['policy', 'sampled', 'decision']
@@ -77,6 +77,7 @@ export const telemetry = {
   droppedSpans: counter(`${P}dropped_spans`, '{spans}', 'Spans lost for another reason than a decision.', [
     'reason',
   ]),
+  volatile: volatileItems,
 }
 
 export type TailTelemetry = Instruments<typeof telemetry>

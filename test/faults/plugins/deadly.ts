@@ -1,0 +1,52 @@
+/**
+ * Processors that do to their thread what the name of a span says: `do throw`, `do reject`, `do exit`, `do spin`,
+ * `do heap`, `do buffers`.
+ */
+import { type Batch, type Consumer, defineProcessor } from 'weir-collector'
+
+const kept: unknown[] = []
+const pause = new Int32Array(new SharedArrayBuffer(4))
+
+const ACTS: Readonly<Record<string, () => void>> = {
+  throw: () =>
+    void setImmediate(() => {
+      throw new Error('thrown on purpose')
+    }),
+  reject: () => void Promise.reject(new Error('rejected on purpose')),
+  exit: () => process.exit(3),
+  spin: () => {
+    for (;;) kept.length = 0
+  },
+  heap: () => {
+    for (;;) kept.push({ text: `${Math.random()}` })
+  },
+  buffers: () => {
+    for (;;) {
+      kept.push(Buffer.alloc(8 * 1024 * 1024, 1))
+      Atomics.wait(pause, 0, 0, 20)
+    }
+  },
+}
+
+function actOf(batch: Batch): (() => void) | undefined {
+  const text = Buffer.concat(batch.chunks).toString('latin1')
+  return Object.entries(ACTS).find(([name]) => text.includes(`do ${name}`))?.[1]
+}
+
+const common = {
+  signals: ['traces'],
+  create: ({ next }: { readonly next: Consumer }) => ({
+    async consume(batch: Batch) {
+      const act = actOf(batch)
+      if (act === undefined) return next.consume(batch)
+      act()
+      return new Promise<void>(() => {})
+    },
+  }),
+} as const
+
+export default [
+  defineProcessor({ ...common, type: 'deadly' }),
+  // Each shard sees the traces that it owns.
+  defineProcessor({ ...common, type: 'deadly_traces', affinity: 'trace' }),
+]
