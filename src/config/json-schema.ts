@@ -7,12 +7,17 @@ import { z } from 'zod'
 import type { AnyDefinition, Registry } from '../component/define.ts'
 import { KIND_OF, SECTIONS } from './check.ts'
 import { formatDuration } from './fields-table.ts'
-import { defaultOf, metaOf } from './schema-walk.ts'
+import { defaultOf, definitionOf, metaOf } from './schema-walk.ts'
 import { serviceSchema } from './service-schema.ts'
 
 type Json = Record<string, unknown>
 
 const EXPRESSION = { type: 'string', pattern: '\\$\\{[^}]+\\}' }
+/** Values with units, by the title of their fields. */
+const PATTERNS: Readonly<Record<string, string>> = {
+  duration: '^\\s*[-+]?(0|((\\d+(\\.\\d*)?|\\.\\d+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h))+)\\s*$',
+  size: '^\\s*\\d+(\\.\\d+)?\\s*[KMGkmg]?[Ii]?[Bb]?\\s*$',
+}
 
 export function configSchema(registry: Registry): Json {
   const properties: Json = {}
@@ -31,12 +36,13 @@ export function configSchema(registry: Registry): Json {
     }
     properties[section] = {
       description: `Configured ${section} by id: type or type/name.`,
-      type: ['object', 'null'],
+      type: needed(section) ? 'object' : ['object', 'null'],
+      ...(needed(section) && { minProperties: 1 }),
       patternProperties: patterns,
       additionalProperties: false,
     }
   }
-  properties['service'] = convert(serviceSchema)
+  properties['service'] = service()
   properties['plugins'] = {
     description: 'Components of your own: paths relative to this file (.ts, .js, .mjs), and npm packages.',
     type: ['array', 'null'],
@@ -50,6 +56,35 @@ export function configSchema(registry: Registry): Json {
     additionalProperties: false,
     required: ['receivers', 'exporters', 'service'],
   }
+}
+
+const needed = (section: string) => section === 'receivers' || section === 'exporters'
+
+/** What the check of pipelines asks for beyond their shape: ids by signal, both ends, no processor twice. */
+function service(): Json {
+  const schema = convert(serviceSchema)
+  const fields = schema['properties'] as Record<string, Json> // An object by its schema.
+  const { additionalProperties, propertyNames, default: none, ...pipelines } = fields['pipelines'] ?? {}
+  const pipeline = additionalProperties as Json & { properties: Record<string, Json> } // Likewise.
+  const { receivers, processors, exporters } = pipeline.properties
+  const one = {
+    ...pipeline,
+    required: ['receivers', 'exporters'],
+    properties: {
+      receivers: { ...receivers, minItems: 1 },
+      processors: { ...processors, uniqueItems: true },
+      exporters: { ...exporters, minItems: 1 },
+    },
+  }
+  const ids = { '^\\s*(traces|metrics|logs)\\s*(/.+)?$': one }
+  fields['pipelines'] = {
+    ...pipelines,
+    type: 'object',
+    minProperties: 1,
+    patternProperties: ids,
+    additionalProperties: false,
+  }
+  return { ...schema, required: ['pipelines'] }
 }
 
 function componentSchema(definition: AnyDefinition): Json {
@@ -82,6 +117,10 @@ export function convert(schema: z.ZodType): Json {
       const field = zodSchema as unknown as z.ZodType
       const fallback = metaOf(field)['title'] === 'duration' ? defaultOf(field) : undefined
       if (typeof fallback === 'number') jsonSchema.default = formatDuration(fallback)
+      // Some fields make up for what is not there before they look at it.
+      const { shape } = definitionOf(field)
+      const required = jsonSchema.required?.filter((key) => !shape?.[key]?.safeParse(undefined).success)
+      if (required !== undefined) jsonSchema.required = required
     },
   }) as Json
   delete converted['$schema']
@@ -112,11 +151,32 @@ function polish(value: unknown): unknown {
   if (secret === true) result['writeOnly'] = true
   if (result['minimum'] === Number.MIN_SAFE_INTEGER) delete result['minimum']
   if (result['maximum'] === Number.MAX_SAFE_INTEGER) delete result['maximum']
-  if (result['title'] === 'duration') {
+  const pattern = PATTERNS[String(result['title'])]
+  if (pattern !== undefined) {
     delete result['anyOf']
     result['type'] = ['string', 'integer', 'null']
+    result['pattern'] = `${pattern}|${EXPRESSION.pattern}`
+  }
+  const words = wordsOf(result['title'])
+  if (words !== undefined && result['type'] === 'string') {
+    delete result['type']
+    result['anyOf'] = [
+      { enum: words },
+      { type: 'string', pattern: `^\\s*(${words.map(anyCase).join('|')})\\s*$` },
+      EXPRESSION,
+    ]
   }
   return withExpression(nullable(result))
+}
+
+/** A title such as `none, basic or normal` lists the words of a field that takes them in any case. */
+function wordsOf(title: unknown): string[] | undefined {
+  const text = typeof title === 'string' && /^\w+(, \w+)* or \w+$/.test(title) ? title : undefined
+  return text?.split(/, | or /)
+}
+
+function anyCase(word: string): string {
+  return [...word].map((letter) => `[${letter.toUpperCase()}${letter.toLowerCase()}]`).join('')
 }
 
 function polishFields(fields: Json): Json {

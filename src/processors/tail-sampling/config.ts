@@ -11,10 +11,33 @@ import { toError } from '../../errors.ts'
 const LONGEST_WAIT_MS = 7 * 24 * 3600 * 1000
 const OTTL = 'OTTL conditions are not built'
 
+const BASIC_TYPES = [
+  'always_sample',
+  'latency',
+  'numeric_attribute',
+  'probabilistic',
+  'status_code',
+  'string_attribute',
+  'boolean_attribute',
+  'trace_state',
+  'trace_flags',
+  'rate_limiting',
+  'bytes_limiting',
+  'span_count',
+]
+const AND_SUB_TYPES = [...BASIC_TYPES, 'not']
+const COMPOSITE_SUB_TYPES = [...BASIC_TYPES, 'and']
+const TOP_TYPES = [...BASIC_TYPES, 'and', 'not', 'drop', 'composite']
+
+const STATUS_CODES = ['OK', 'ERROR', 'UNSET']
+
+/** For editors; the check below has better words. */
+const oneOf = (words: readonly string[]) => z.string().meta({ enum: [...words] })
+
 const count = () => z.int().min(0)
 const basicFields = {
   name: z.string().default(''),
-  type: z.string(),
+  type: oneOf(BASIC_TYPES),
   latency: z
     .strictObject({ threshold_ms: count().default(0), upper_threshold_ms: count().default(0) })
     .prefault({}),
@@ -29,7 +52,7 @@ const basicFields = {
   probabilistic: z
     .strictObject({ hash_salt: z.string().default(''), sampling_percentage: z.number().default(0) })
     .prefault({}),
-  status_code: z.strictObject({ status_codes: z.array(z.string()).default([]) }).prefault({}),
+  status_code: z.strictObject({ status_codes: z.array(oneOf(STATUS_CODES)).default([]) }).prefault({}),
   string_attribute: z
     .strictObject({
       key: z.string().default(''),
@@ -61,9 +84,9 @@ const basicFields = {
 
 const basicPolicy = z.strictObject(basicFields)
 const not = z.strictObject({ not_sub_policy: basicPolicy.optional() }).prefault({})
-const andSubPolicy = z.strictObject({ ...basicFields, not })
+const andSubPolicy = z.strictObject({ ...basicFields, type: oneOf(AND_SUB_TYPES), not })
 const and = z.strictObject({ and_sub_policy: z.array(andSubPolicy).default([]) }).prefault({})
-const compositeSubPolicy = z.strictObject({ ...basicFields, and })
+const compositeSubPolicy = z.strictObject({ ...basicFields, type: oneOf(COMPOSITE_SUB_TYPES), and })
 const composite = z
   .strictObject({
     max_total_spans_per_second: count().default(0),
@@ -76,7 +99,7 @@ const composite = z
   })
   .prefault({})
 const drop = z.strictObject({ drop_sub_policy: z.array(andSubPolicy).default([]) }).prefault({})
-const topPolicy = z.strictObject({ ...basicFields, composite, and, not, drop })
+const topPolicy = z.strictObject({ ...basicFields, type: oneOf(TOP_TYPES), composite, and, not, drop })
 
 export type BasicPolicy = z.output<typeof basicPolicy>
 export type AndSubPolicy = z.output<typeof andSubPolicy>
@@ -84,24 +107,6 @@ export type CompositeSubPolicy = z.output<typeof compositeSubPolicy>
 export type Policy = z.output<typeof topPolicy>
 /** A policy of any level; blocks that its level does not have are absent. */
 export type AnyPolicy = BasicPolicy & Partial<Pick<Policy, 'composite' | 'and' | 'not' | 'drop'>>
-
-const BASIC_TYPES = [
-  'always_sample',
-  'latency',
-  'numeric_attribute',
-  'probabilistic',
-  'status_code',
-  'string_attribute',
-  'boolean_attribute',
-  'trace_state',
-  'trace_flags',
-  'rate_limiting',
-  'bytes_limiting',
-  'span_count',
-]
-const AND_SUB_TYPES = [...BASIC_TYPES, 'not']
-const COMPOSITE_SUB_TYPES = [...BASIC_TYPES, 'and']
-const TOP_TYPES = [...BASIC_TYPES, 'and', 'not', 'drop', 'composite']
 
 type Path = readonly (string | number)[]
 type Issue = (path: Path, message: string) => void
@@ -199,7 +204,7 @@ function checkBasic(policy: BasicPolicy, block: Path, issue: Issue): void {
     const codes = policy.status_code.status_codes
     if (codes.length === 0) issue([...block, 'status_codes'], 'at least one status code is needed')
     for (const [index, code] of codes.entries())
-      if (!['OK', 'ERROR', 'UNSET'].includes(code))
+      if (!STATUS_CODES.includes(code))
         issue([...block, 'status_codes', index], `unknown status code "${code}"; known: OK, ERROR, UNSET`)
   }
   if (type === 'string_attribute' && policy.string_attribute.enabled_regex_matching) {
