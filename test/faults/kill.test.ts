@@ -1,0 +1,196 @@
+/**
+ * Scenario: Weir with `storage` on its receiver, tail sampling, batch and an exporter, in two shards, is killed at random moments under
+ * load and started again, over and over. Traces come in halves; only the second tells whether the policy keeps them.
+ * Guarantee: no span that was acknowledged is lost but by policy; traces stay whole; only what had been delivered without being released
+ * arrives twice. In the full run the Go collector with its persistent queue gets the same load and kills, for comparison.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { eventually, findPeer, freePort, startGoCollector } from '../support/peers.ts'
+import { startWeir } from '../support/weir.ts'
+import { Books } from './support/books.ts'
+import { random } from './support/fs-shim.ts'
+import { Load } from './support/load.ts'
+import { FULL, report, SEED, spread, times } from './support/settings.ts'
+import { Sink } from './support/sink.ts'
+
+const KILLS = times(5, 200)
+const GO_KILLS = 30
+const SPANS = 16_000_000
+
+interface Collector {
+  readonly kill: () => Promise<unknown>
+  readonly end: () => Promise<unknown>
+}
+
+interface Setup {
+  readonly directory: string
+  readonly backend: string
+  readonly port: number
+}
+
+const pipeline = {
+  processors: {
+    tail_sampling: {
+      decision_wait: '1s',
+      num_traces: 500_000,
+      policies: [
+        { name: 'keep', type: 'string_attribute', string_attribute: { key: 'keep', values: ['yes!!'] } },
+      ],
+    },
+    batch: { timeout: '50ms' },
+  },
+}
+
+async function weir({ directory, backend, port }: Setup): Promise<Collector> {
+  const running = await startWeir({
+    receivers: {
+      otlp: { storage: 'file_storage', protocols: { http: { endpoint: `localhost:${port}` } } },
+    },
+    ...pipeline,
+    extensions: { file_storage: { directory, create_directory: true } },
+    exporters: { otlp_http: { endpoint: backend, compression: 'none' } },
+    service: {
+      shards: 2,
+      extensions: ['file_storage'],
+      telemetry: { metrics: { level: 'none' } },
+      pipelines: {
+        traces: { receivers: ['otlp'], processors: ['tail_sampling', 'batch'], exporters: ['otlp_http'] },
+      },
+    },
+  })
+  const kill = async () => {
+    running.signal('SIGKILL')
+    await running[Symbol.asyncDispose]()
+  }
+  return { kill, end: () => running[Symbol.asyncDispose]() }
+}
+
+async function goCollector({ directory, backend, port }: Setup): Promise<Collector> {
+  const peer = await startGoCollector(
+    {
+      receivers: { otlp: { protocols: { http: { endpoint: `127.0.0.1:${port}` } } } },
+      ...pipeline,
+      extensions: { file_storage: { directory, create_directory: true } },
+      exporters: {
+        otlp_http: { endpoint: backend, compression: 'none', sending_queue: { storage: 'file_storage' } },
+      },
+      service: {
+        extensions: ['file_storage'],
+        telemetry: { metrics: { level: 'none' } },
+        pipelines: {
+          traces: { receivers: ['otlp'], processors: ['tail_sampling', 'batch'], exporters: ['otlp_http'] },
+        },
+      },
+    },
+    port,
+  )
+  const kill = async () => {
+    const gone = new Promise((resolve) => peer.child.once('exit', resolve))
+    peer.child.kill('SIGKILL')
+    await gone
+    await peer.stop()
+  }
+  return { kill, end: peer.stop }
+}
+
+async function killAgainAndAgain(start: (setup: Setup) => Promise<Collector>, kills: number) {
+  const draw = random(SEED)
+  const folder = mkdtempSync(join(tmpdir(), 'weir-kill-'))
+  const books = new Books(SPANS)
+  await using sink = await new Sink(books.deliver).start()
+  const port = await freePort()
+  const setup = { directory: join(folder, 'storage'), backend: sink.url, port }
+  await using load = new Load({
+    url: `http://127.0.0.1:${port}`,
+    books,
+    senders: 4,
+    halves: true,
+    pauseMs: 20,
+  })
+  const startsMs: number[] = []
+  let underLoad = 0
+  try {
+    for (let life = 0; life <= kills; life++) {
+      const began = performance.now()
+      const collector = await start(setup)
+      startsMs.push(performance.now() - began)
+      if (life === 0) load.start()
+      if (life < kills) {
+        await sleep(200 + draw() * 1800)
+        if (performance.now() - load.lastAckMs < 200) underLoad++
+        await collector.kill()
+        books.crash()
+        continue
+      }
+      await sleep(500)
+      await load.stop()
+      await quiet(books)
+      await collector.end()
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+  return { books, load, startsMs, underLoad }
+}
+
+/** Waits until nothing is lost, or nothing has come for 10 s. */
+async function quiet(books: Books): Promise<void> {
+  let last = -1
+  let sinceMs = performance.now()
+  await eventually(
+    async () => books.sampled().lost,
+    (lost) => {
+      if (books.delivered !== last) sinceMs = performance.now()
+      last = books.delivered
+      return lost === 0 || performance.now() - sinceMs > 10_000
+    },
+    60_000,
+  )
+  await sleep(1500) // What should not come has time to.
+}
+
+function tell(name: string, kills: number, outcome: Awaited<ReturnType<typeof killAgainAndAgain>>) {
+  const { books, load, startsMs, underLoad } = outcome
+  const counts = books.sampled()
+  report(name, `${kills} kills, ${underLoad} of them within 200 ms of an acknowledgement`, {
+    acknowledged: books.acked,
+    'kept by policy': counts.kept,
+    lost: counts.lost,
+    'of unknown policy': counts.unknown,
+    'torn traces': counts.torn,
+    'delivered twice': books.duplicates,
+    'requests that got no answer': load.requests.failed,
+    'ready after ms (median/p95/most)': spread(startsMs),
+    'delivered at most ms before the crash, and again': Math.round(books.longestUnreleasedMs),
+  })
+  return counts
+}
+
+test(`killed ${KILLS} times under load, nothing acknowledged is lost (seed ${SEED})`, async () => {
+  const outcome = await killAgainAndAgain(weir, KILLS)
+  const { books, load, underLoad } = outcome
+  const counts = tell('kill -9', KILLS, outcome)
+  expect(counts).toMatchObject({ lost: 0, wrong: 0, torn: 0 })
+  expect(books.strangers).toBe(0)
+  expect(books.duplicatesWithoutCrash).toBe(0)
+  // It was under load, and the kills hit requests.
+  expect(counts.kept).toBeGreaterThan(KILLS * 100)
+  expect(counts.discarded).toBeGreaterThan(0)
+  expect(underLoad).toBeGreaterThan(KILLS / 2)
+  expect(load.requests.failed).toBeGreaterThan(0)
+  expect(load.requests.permanent).toBe(0)
+}, 3_600_000)
+
+test.skipIf(!FULL || findPeer('otelcol') === undefined)(
+  'the Go collector with its persistent queue under the same load and kills',
+  async () => {
+    const outcome = await killAgainAndAgain(goCollector, GO_KILLS)
+    const { kept } = tell('kill -9, Go collector for comparison', GO_KILLS, outcome)
+    expect(kept).toBeGreaterThan(GO_KILLS * 100)
+  },
+  3_600_000,
+)

@@ -1,0 +1,110 @@
+/**
+ * What became of each span, by serial number: sent, acknowledged, and how often delivered. Bounded: a few bytes for each of `limit` spans.
+ *
+ * The invariant that cases check: what was acknowledged is delivered, still held, sampled out by policy, or counted as dropped.
+ */
+import { isKept, SPANS_PER_TRACE } from './spans.ts'
+
+const SENT = 1
+const ACKED = 2
+
+export class Books {
+  readonly limit: number
+  readonly #state: Uint8Array
+  readonly #delivered: Uint8Array
+  readonly #firstMs: Float32Array
+  readonly #originMs = performance.now()
+  /** Times of crashes, for duplicates. */
+  readonly #crashesMs: number[] = []
+  sent = 0
+  acked = 0
+  delivered = 0
+  /** Delivered again, and for how long before the crash in between they had been delivered, at most. */
+  duplicates = 0
+  duplicatesWithoutCrash = 0
+  longestUnreleasedMs = 0
+  strangers = 0
+
+  constructor(limit = 4_000_000) {
+    this.limit = limit
+    this.#state = new Uint8Array(limit)
+    this.#delivered = new Uint8Array(limit)
+    this.#firstMs = new Float32Array(limit)
+  }
+
+  send(serial: number): void {
+    if (serial >= this.limit) throw new RangeError('more spans than the books have lines for')
+    this.#state[serial] = (this.#state[serial] ?? 0) | SENT
+    this.sent++
+  }
+
+  acknowledge(serial: number): void {
+    this.#state[serial] = (this.#state[serial] ?? 0) | ACKED
+    this.acked++
+  }
+
+  crash(): void {
+    this.#crashesMs.push(performance.now() - this.#originMs)
+  }
+
+  deliver = (serial: number): void => {
+    if (((this.#state[serial] ?? 0) & SENT) === 0) {
+      this.strangers++
+      return
+    }
+    const nowMs = performance.now() - this.#originMs
+    const before = this.#delivered[serial] ?? 0
+    this.#delivered[serial] = Math.min(255, before + 1)
+    if (before === 0) {
+      this.delivered++
+      this.#firstMs[serial] = nowMs
+      return
+    }
+    this.duplicates++
+    const firstMs = this.#firstMs[serial] ?? 0
+    const crashMs = this.#crashesMs.find((time) => time >= firstMs - 1)
+    if (crashMs === undefined) this.duplicatesWithoutCrash++
+    else this.longestUnreleasedMs = Math.max(this.longestUnreleasedMs, crashMs - firstMs)
+    this.#firstMs[serial] = nowMs
+  }
+
+  isAcked = (serial: number): boolean => ((this.#state[serial] ?? 0) & ACKED) !== 0
+  isDelivered = (serial: number): boolean => (this.#delivered[serial] ?? 0) > 0
+
+  /** Acknowledged and not delivered, whatever a policy says. */
+  missing(): number {
+    let missing = 0
+    for (let serial = 0; serial < this.limit; serial++)
+      if (this.isAcked(serial) && !this.isDelivered(serial)) missing++
+    return missing
+  }
+
+  /**
+   * By the policy of the tail sampling cases. Only the last span of a trace tells what becomes of it: where that was not
+   * acknowledged, nobody knows; then only that the trace is whole is checked.
+   */
+  sampled() {
+    const counts = { kept: 0, lost: 0, discarded: 0, wrong: 0, unknown: 0, torn: 0 }
+    for (let first = 0; first + SPANS_PER_TRACE <= this.limit; first += SPANS_PER_TRACE) {
+      const last = first + SPANS_PER_TRACE - 1
+      const known = this.isAcked(last)
+      const kept = isKept(first / SPANS_PER_TRACE)
+      let acked = 0
+      let arrived = 0
+      for (let serial = first; serial <= last; serial++) {
+        const delivered = this.isDelivered(serial)
+        if (delivered && !kept) counts.wrong++
+        if (!this.isAcked(serial)) continue
+        acked++
+        if (delivered) arrived++
+      }
+      if (!known) counts.unknown += acked
+      else if (kept) {
+        counts.kept += acked
+        counts.lost += acked - arrived
+      } else counts.discarded += acked
+      if (arrived > 0 && arrived < acked) counts.torn++
+    }
+    return counts
+  }
+}
