@@ -9,6 +9,7 @@ import type { Meter } from '../component/telemetry.ts'
 import type { Link } from '../workers/link.ts'
 import type { SharedView } from '../workers/shared.ts'
 import type { ListenerPool } from './listeners.ts'
+import type { Taps } from './taps.ts'
 
 export type Respond = (question: string) => Uint8Array | Promise<Uint8Array>
 
@@ -27,6 +28,8 @@ export interface Environment {
   /** Asks the component with this scope on all shards, through main. */
   gather(scope: string, question: string, timeoutMs: number): Promise<Uint8Array[]>
   report(id: string, status: ComponentStatus, error: Error | undefined): void
+  /** Where captures listen in. */
+  readonly taps?: Taps
   /** The isolation pool of the process, where there is one. */
   runIsolated?(batch: IsolatedBatch): Promise<IsolatedResult>
 }

@@ -236,7 +236,8 @@ class GraphBuilder {
       next = this.#withAffinity(definition.affinity ?? 'none', node.name, edges.before(node.component))
       mutatesData ||= definition.capabilities.mutatesData
     }
-    const branch = { consumer: next, mutatesData }
+    const head = this.#environment.taps?.head(pipeline.id, next) ?? next
+    const branch = { consumer: head, mutatesData }
     this.#pipelines.set(pipeline.id, branch)
     return branch
   }

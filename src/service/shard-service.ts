@@ -17,7 +17,7 @@ import { Link } from '../workers/link.ts'
 import { type Port, Rpc } from '../workers/rpc.ts'
 import { type SharedMemory, SharedView } from '../workers/shared.ts'
 import { type Changes, changesOf, type Running } from './changes.ts'
-import type { Environment } from './environment.ts'
+import type { Environment, Respond } from './environment.ts'
 import type { Graph } from './graph.ts'
 import { buildGraph } from './graph-builder.ts'
 import { isolatedBy } from './isolation.ts'
@@ -25,6 +25,7 @@ import { ListenerPool, type ListenPlace } from './listeners.ts'
 import { LiveLogger } from './live-logger.ts'
 import { type SeriesRecord, SharedMeter } from './metrics.ts'
 import { ShardExtensions } from './shard-extensions.ts'
+import { CAPTURE_SCOPE, Taps } from './taps.ts'
 
 /** What main hands to a shard when it makes it. Structured-cloneable. */
 export interface ShardStart {
@@ -145,6 +146,7 @@ export class ShardService {
   }
 
   #environment(logger: Logger, tree: unknown): Environment {
+    const taps = new Taps(systemClock)
     return {
       shard: this.#start.shard,
       shards: this.#start.shards,
@@ -154,7 +156,8 @@ export class ShardService {
       logger,
       listeners: this.#listeners,
       links: this.#links,
-      answers: new Map(),
+      answers: new Map<string, Respond>([[CAPTURE_SCOPE, (question: string) => taps.respond(question)]]),
+      taps,
       gather: (scope, question, timeoutMs) => this.#rpc.call('gather', { scope, question, timeoutMs }),
       report: (id, status, error) => this.#rpc.tell('status', { id, status, error: error?.message }),
       runIsolated: isolatedBy(this.#rpc, tree),
