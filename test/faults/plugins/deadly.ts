@@ -1,8 +1,22 @@
 /**
- * Processors that do to their thread what the name of a span says: `do throw`, `do reject`, `do exit`, `do spin`,
- * `do heap`, `do buffers`.
+ * Components that do to their thread what the name of a span says: `do throw`, `do reject`, `do exit`, `do spin`,
+ * `do heap`, `do buffers`. The exporter appends the names of other spans to a file. The extension runs in the main
+ * thread and throws there.
  */
-import { type Batch, type Consumer, defineProcessor } from 'weir-collector'
+import { appendFileSync } from 'node:fs'
+import {
+  type Batch,
+  type Consumer,
+  defineExporter,
+  defineExtension,
+  defineProcessor,
+  editBatch,
+  queueField,
+  retryField,
+  sendingSettings,
+  timeoutField,
+  z,
+} from 'weir-collector'
 
 const kept: unknown[] = []
 const pause = new Int32Array(new SharedArrayBuffer(4))
@@ -49,4 +63,33 @@ export default [
   defineProcessor({ ...common, type: 'deadly' }),
   // Each shard sees the traces that it owns.
   defineProcessor({ ...common, type: 'deadly_traces', affinity: 'trace' }),
+  defineExporter({
+    type: 'deadly',
+    signals: ['traces'],
+    config: z.strictObject({
+      path: z.string(),
+      timeout: timeoutField('5s'),
+      retry_on_failure: retryField(),
+      sending_queue: queueField(),
+    }),
+    sending: (config) => sendingSettings(config),
+    create: ({ config }) => ({
+      async consume(batch) {
+        actOf(batch)?.()
+        for (const span of editBatch(batch).spans()) appendFileSync(config.path, `${span.name}\n`)
+      },
+    }),
+  }),
+  defineExtension({
+    type: 'deadly',
+    runsIn: 'main',
+    config: z.strictObject({ after_ms: z.int() }),
+    create: ({ config }) => ({
+      async start() {
+        setTimeout(() => {
+          throw new Error('thrown in main on purpose')
+        }, config.after_ms)
+      },
+    }),
+  }),
 ]

@@ -1,0 +1,116 @@
+/**
+ * Scenario: a request that lies in a durable log ends the shard each time it is handled, in the exporter behind a
+ * persistent queue, or in a processor behind a receiver with a log.
+ * Guarantee: after the third crash it is set aside as a file, counted, and the log says where; everything else
+ * arrives, and the shard lives.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { decode, encode, type Plain } from '../support/otlp.ts'
+import { eventually, freePort } from '../support/peers.ts'
+import { startWeir } from '../support/weir.ts'
+
+const plugins = [join(import.meta.dirname, 'plugins/deadly.ts')]
+
+const config = (of: 'queue' | 'receiver', metricsPort: number) => ({
+  plugins,
+  receivers: {
+    otlp: {
+      protocols: { http: { endpoint: 'localhost:0' } },
+      ...(of === 'receiver' && { storage: 'file_storage' }),
+    },
+  },
+  processors: { deadly: null },
+  exporters: {
+    deadly: {
+      path: 'arrived.txt',
+      ...(of === 'queue' && { sending_queue: { storage: 'file_storage', num_consumers: 1 } }),
+    },
+  },
+  extensions: {
+    health_check: { endpoint: 'localhost:0' },
+    file_storage: { directory: 'storage', create_directory: true },
+  },
+  service: {
+    shards: 2,
+    extensions: ['health_check', 'file_storage'],
+    supervision: { restart_max_interval: '250ms' },
+    telemetry: {
+      metrics: {
+        readers: [{ pull: { exporter: { prometheus: { host: 'localhost', port: metricsPort } } } }],
+      },
+    },
+    pipelines: {
+      traces: {
+        receivers: ['otlp'],
+        processors: of === 'receiver' ? ['deadly'] : [],
+        exporters: ['deadly'],
+      },
+    },
+  },
+})
+
+for (const of of ['queue', 'receiver'] as const) {
+  test(`a request that ends its shard three times is set aside: log of the ${of}`, async () => {
+    const metricsPort = await freePort()
+    await using weir = await startWeir(config(of, metricsPort))
+    const url = `http://${weir.address('receivers/otlp/protocols/http')}/v1/traces`
+    const post = async (name: string) => {
+      const spans = [{ traceId: Buffer.alloc(16, 1), spanId: Buffer.alloc(8, 1), name }]
+      const response = await fetch(url, {
+        method: 'POST',
+        headers: { 'content-type': 'application/x-protobuf', connection: 'close' },
+        body: encode('traces', { resourceSpans: [{ scopeSpans: [{ spans }] }] }),
+      })
+      return response.status
+    }
+    const sent: string[] = []
+    const postFine = async (count: number) => {
+      for (let index = 0; index < count; index++) {
+        const name = `fine-${sent.length}`
+        if ((await post(name).catch(() => 0)) === 200) sent.push(name)
+      }
+    }
+    await postFine(10)
+    // It may end the shard before the answer is out, but not before it is in the log.
+    await post('do exit').catch(() => 0)
+    await postFine(10)
+    const parked = await weir.logged(({ msg }) => msg.startsWith('a record is set aside'), 0, 40_000)
+    const [request] = [decode('traces', readFileSync(join(weir.folder, String(parked['path']))))]
+    expect((request as Plain).resourceSpans[0].scopeSpans[0].spans[0].name).toBe('do exit')
+    expect(weir.log.filter(({ msg }) => msg === 'shard died, starting it again')).toHaveLength(3)
+    await postFine(10)
+    const arrived = () => new Set(readFileSync(join(weir.folder, 'arrived.txt'), 'utf8').trim().split('\n'))
+    await eventually(
+      async () => sent.filter((name) => !arrived().has(name)),
+      (missing) => missing.length === 0,
+      20_000,
+    )
+    expect(sent.length).toBeGreaterThanOrEqual(25)
+    const page = await (await fetch(`http://localhost:${metricsPort}/metrics`)).text()
+    expect(page).toMatch(/^otelcol_storage_parked_records\{.*\} 1$/m)
+    const counted = of === 'queue' ? 'exporter_send_failed_spans' : 'receiver_log_parked_items'
+    expect(page).toMatch(new RegExp(`^otelcol_${counted}\\{.*\\} 1$`, 'm'))
+    const health = await fetch(`http://${weir.address('extensions/health_check')}/`)
+    expect([health.status, ((await health.json()) as Plain).restarts]).toEqual([200, 3])
+  }, 90_000)
+}
+
+test('an error in the main thread that nothing catches ends the process with code 2 and is told', async () => {
+  const weir = await startWeir({
+    plugins,
+    receivers: { otlp: { protocols: { http: { endpoint: 'localhost:0' } } } },
+    exporters: { nop: null },
+    extensions: { deadly: { after_ms: 1000 } },
+    service: {
+      shards: 1,
+      extensions: ['deadly'],
+      telemetry: { metrics: { level: 'none' } },
+      pipelines: { traces: { receivers: ['otlp'], exporters: ['nop'] } },
+    },
+  })
+  const line = await weir.logged(({ msg }) => msg.startsWith('weir crashed'))
+  expect(line).toMatchObject({ level: 'error', error: 'thrown in main on purpose' })
+  expect(await weir.stop()).toBe(2)
+})
