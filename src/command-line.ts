@@ -40,6 +40,7 @@ Sources of --config are a path, file:PATH, env:NAME or yaml:TEXT; later ones are
 In values, \${env:NAME}, \${env:NAME:-default}, \${file:PATH} and \${yaml:TEXT} are replaced; $$ is a plain $.
 
 Signals: SIGTERM and SIGINT drain and end the process, SIGHUP reads the configuration again.
+--watch does so when a file changes; docs/reload.md says what restarts.
 Exit codes: 0 clean, 1 bad configuration or command line, 2 crash (of weir test: 1 failures, 2 something cannot be run).
 `
 
@@ -77,7 +78,10 @@ function commandLine(): Command {
     .showHelpAfterError('(weir --help shows what there is)')
     .addHelpText('after', EXAMPLES)
     .allowExcessArguments()
-    .action(() => (program.args.length > 0 ? unknownCommand(program) : run(sourcesOf(program, {}))))
+    .option('-w, --watch', 'reload when a file of the configuration or of a plugin changes', false)
+    .action((options: { watch: boolean }) =>
+      program.args.length > 0 ? unknownCommand(program) : run(sourcesOf(program, {}), options.watch),
+    )
   withSources(program.command('validate'))
     .description('check a configuration; every problem is printed as FILE:LINE:COLUMN: PATH: MESSAGE')
     .option('--strict', 'end with 1 when there are warnings', false)
@@ -196,15 +200,30 @@ async function loader(options: SourceOptions) {
   const gates = gateWarnings(options.featureGates)
   const sources = {
     ...{ sources: options.config, sets: options.set, env: process.env },
-    ...{ registry: knownComponents, resolvePackage },
+    ...{ registry: knownComponents, resolvePackage, versionOf },
   }
   return async () => {
     const loaded = await loadConfig(sources)
-    return { ...loaded, warnings: [...gates, ...loaded.warnings] }
+    const files = [...loaded.files, ...(await pluginFiles(loaded.tree))]
+    return { ...loaded, files, warnings: [...gates, ...loaded.warnings] }
   }
 }
 
-async function run(options: SourceOptions): Promise<void> {
+async function versionOf(path: string): Promise<string> {
+  return (await import('./plugin/versions.ts')).versionOf(path)
+}
+
+/** The files of the plugins that were imported for a configuration. */
+async function pluginFiles(tree: unknown): Promise<string[]> {
+  const { pluginsOf } = await import('./config/plugins.ts')
+  const plugins = pluginsOf(tree)
+  if (plugins.length === 0) return []
+  const { filesOf, settleVersion } = await import('./plugin/versions.ts')
+  for (const plugin of plugins) await settleVersion(plugin)
+  return plugins.flatMap(filesOf)
+}
+
+async function run(options: SourceOptions, watch: boolean): Promise<void> {
   if (!hasSource(options)) return
   const { holdOptimizing } = await import('./workers/tiering.ts')
   holdOptimizing() // runService allows it again, once it is ready.
@@ -213,7 +232,7 @@ async function run(options: SourceOptions): Promise<void> {
   const { gateIds } = await import('./config/feature-gates.ts')
   const { runService } = await import('./service/run.ts')
   const featureGates = gateIds(options.featureGates)
-  const code = await runService({ loaded, reload: load, registry: knownComponents, featureGates })
+  const code = await runService({ loaded, reload: load, watch, registry: knownComponents, featureGates })
   process.exit(code)
 }
 

@@ -94,6 +94,7 @@ export function checkTree(root: Entry, registry: Registry, report: Report): Serv
       pipelines,
       shards: parsed?.shards,
       shutdownTimeoutMs: parsed?.shutdown_timeout ?? 0,
+      admin: parsed?.admin ?? undefined,
       supervision: supervisionOf(checked),
       telemetry: telemetryOf(checked),
     },
@@ -286,6 +287,7 @@ function claimsOf(
       }
     }
   }
+  if (parsed.admin) claims.push({ path: ['service', 'admin', 'endpoint'], endpoint: parsed.admin.endpoint })
   for (const { reader, path } of metricsReaders(parsed.telemetry.metrics)) {
     const host = reader.host.includes(':') ? `[${reader.host}]` : reader.host
     claims.push({ path: ['service', 'telemetry', 'metrics', ...path], endpoint: `${host}:${reader.port}` })

@@ -156,6 +156,11 @@ export const serviceSchema = z.strictObject({
   }),
   shutdown_timeout: duration().default(DEFAULT_SHUTDOWN_TIMEOUT_MS),
   supervision: supervision.prefault({}),
+  admin: z
+    .strictObject({
+      endpoint: z.string().default('localhost:8889').meta({ description: 'Where POST /-/reload is taken.' }),
+    })
+    .nullish(),
   telemetry: z
     .strictObject({
       logs: logs.prefault({}),

@@ -77,6 +77,8 @@ export interface ServiceConfig {
     readonly shards: number | undefined
     /** How long SIGTERM may take before what is left is given up, in ms. */
     readonly shutdownTimeoutMs: number
+    /** Where the admin endpoint listens, if there is one. */
+    readonly admin: { readonly endpoint: string } | undefined
     readonly supervision: Supervision
     readonly telemetry: {
       readonly logs: LogsTelemetry

@@ -1,9 +1,10 @@
 /**
- * Loads plugins and puts their definitions into the registry that configurations are checked against. Main does so first, once another
- * thread has shown that importing a plugin ends (ProbePlugin); every shard does so again for itself.
+ * Loads plugins and puts their definitions into the registry that configurations are checked against. Main
+ * does so first, once another thread has shown that importing a plugin ends (ProbePlugin); every shard does
+ * so again for itself.
  *
- * Whatever is wrong with a plugin becomes a PluginProblem with its place in the list, which the configuration's loader turns into a
- * line and column.
+ * Whatever is wrong with a plugin becomes a PluginProblem with its place in the list, which the
+ * configuration's loader turns into a line and column.
  */
 import { createRequire } from 'node:module'
 import { basename } from 'node:path'
@@ -29,7 +30,10 @@ const SECTION_OF = {
   extension: 'extensions',
 } as const
 
-/** Imports the plugins at these paths where a hang or an exit hurts nobody; an answer for each: what went wrong, if anything. */
+/**
+ * Imports the plugins at these paths where a hang or an exit hurts nobody; an answer for each: what went
+ * wrong, if anything.
+ */
 export type ProbePlugins = (paths: readonly string[]) => Promise<readonly (string | undefined)[]>
 
 /** The same loader, with the plugins that the tree names. Rejects with PluginProblems. */

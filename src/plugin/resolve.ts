@@ -1,6 +1,7 @@
 /**
- * Where `weir-collector` and `zod` lead to in plugin code: to the copy that is running, wherever the plugin lies and whatever is installed
- * beside it, so that classes and schemas are the same ones. Node's own resolution does the rest.
+ * Where `weir-collector` and `zod` lead to in plugin code: to the copy that is running, wherever the plugin
+ * lies and whatever is installed beside it, so that classes and schemas are the same ones. Node's own
+ * resolution does the rest.
  *
  * Hooks belong to a thread: each that loads plugins calls installHooks().
  */
@@ -11,7 +12,10 @@ const OWN: Readonly<Record<string, string>> = {
   'weir-collector': new URL(`../index.${SUFFIX}`, import.meta.url).href,
   'weir-collector/testing': new URL(`../testing.${SUFFIX}`, import.meta.url).href,
 }
-/** Asks for a package as a file elsewhere would: `weir-plugin:` and a JSON list of the specifier and that file's URL. */
+/**
+ * Asks for a package as a file elsewhere would: `weir-plugin:` and a JSON list of the specifier and that
+ * file's URL.
+ */
 const FROM = 'weir-plugin:'
 
 /** Local files that the code of plugins imports, by the file that does, all without their marks. */
@@ -20,7 +24,10 @@ const imports = new Map<string, Set<string>>()
 const MOST_FILES = 1000
 
 let installed = false
-/** Folders of the packages that are plugins: they get the running zod, their dependencies the zod that they installed. */
+/**
+ * Folders of the packages that are plugins: they get the running zod, their dependencies the zod that they
+ * installed.
+ */
 const packages = new Set<string>()
 
 export function installHooks(): void {
@@ -48,7 +55,9 @@ export function installHooks(): void {
   })
 }
 
-/** The file that `name` leads to for an import in the file `from`, both as URLs; throws when there is none. */
+/**
+ * The file that `name` leads to for an import in the file `from`, both as URLs; throws when there is none.
+ */
 export function resolveFrom(name: string, from: string): string {
   installHooks()
   return import.meta.resolve(FROM + encodeURIComponent(JSON.stringify([name, from])))
@@ -62,7 +71,10 @@ export function localImports(url: string): string[] {
   return [...found]
 }
 
-/** Remembers that the code of a plugin imports a local file; false when it is other code, or a file of a package. */
+/**
+ * Remembers that the code of a plugin imports a local file; false when it is other code, or a file of a
+ * package.
+ */
 function note(parentURL: string, url: string): boolean {
   const children = imports.get(plain(parentURL))
   if (children === undefined || !url.startsWith('file:') || packageFolder(url) !== packageFolder(parentURL)) {

@@ -1,7 +1,7 @@
 /**
- * Versions of plugin code. A module that was imported stays what it was, so that a file which has changed is imported under another
- * URL: its path with a mark behind it, `redact.ts?weir=0f3a...`, made from its content. The local files that it imports get
- * the same mark (resolve.ts); packages do not.
+ * Versions of plugin code. A module that was imported stays what it was, so that a file which has changed
+ * is imported under another URL: its path with a mark behind it, `redact.ts?weir=0f3a...`, made from its
+ * content. The local files that it imports get the same mark (resolve.ts); packages do not.
  *
  * In configurations the path and its mark are one string, so all threads import the same version.
  */

@@ -1,6 +1,6 @@
 /**
- * From a plugin's definition to one for the registry: the same component behind a guard (guard.ts), and for processors the field
- * `isolate`, which runs them in the pool of the process (isolated.ts).
+ * From a plugin's definition to one for the registry: the same component behind a guard (guard.ts), and for
+ * processors the field `isolate`, which runs them in the pool of the process (isolated.ts).
  */
 import { z } from 'zod'
 import type {

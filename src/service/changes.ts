@@ -1,4 +1,7 @@
-/** What a reload does to the components, by their names: `processors/batch/traces`, `receivers/otlp`. For the log and for whoever asked. */
+/**
+ * What a reload does to the components, by their names: `processors/batch/traces`, `receivers/otlp`. For
+ * the log and for whoever asked.
+ */
 import type { Graph } from './graph.ts'
 import type { ShardExtensions } from './shard-extensions.ts'
 

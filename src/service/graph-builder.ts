@@ -1,6 +1,7 @@
 /**
- * From a checked configuration to a graph: one per shard and configuration. Components that the graph before has, with the same
- * configuration and surroundings, are taken from there (keep.ts); all others are made, and nothing is started.
+ * From a checked configuration to a graph: one per shard and configuration. Components that the graph
+ * before has, with the same configuration and surroundings, are taken from there (keep.ts); all others are
+ * made, and nothing is started.
  */
 import type { AnyConnector, AnyReceiver, Component, Consumer, Kind, Settings } from '../component/define.ts'
 import type { TelemetryTable } from '../component/telemetry.ts'
@@ -267,7 +268,8 @@ class GraphBuilder {
     if (pipelines.length === 0) return undefined
     const branches = pipelines.map((pipeline) => this.#pipeline(pipeline))
     const targets = new Map([['', fanOut(branches)]])
-    for (const [index, { id }] of pipelines.entries()) targets.set(id, branches[index]?.consumer as Consumer) // Of the same length.
+    // The two lists are of the same length.
+    for (const [index, { id }] of pipelines.entries()) targets.set(id, branches[index]?.consumer as Consumer)
     const ids = pipelines.map(({ id }) => id)
     const node = this.#place({
       kind: 'connector',

@@ -1,12 +1,12 @@
 /**
  * A running configuration on one shard: its components, and the order in which they start and stop.
  *
- * Components start downstream first and stop upstream first, level by level: level 0 are the receivers, the last one the
- * exporters. All shards have the same levels, and main stops them level by level over all shards, because what one shard
- * flushes may belong to a stage of another.
+ * Components start downstream first and stop upstream first, level by level: level 0 are the receivers, the
+ * last one the exporters. All shards have the same levels, and main stops them level by level over all
+ * shards, because what one shard flushes may belong to a stage of another.
  *
- * Invariant: a component belongs to one graph at a time. What a reload leaves as it is goes over to the new graph at its commit, and
- * the graph before stops the rest.
+ * Invariant: a component belongs to one graph at a time. What a reload leaves as it is goes over to the new
+ * graph at its commit, and the graph before stops the rest.
  */
 import type { Component, Consumer } from '../component/define.ts'
 import type { PipelineConfig } from '../config/types.ts'
@@ -54,7 +54,10 @@ export class Graph {
     }
   }
 
-  /** New receivers start. Those that the graph before had with the same configuration change over at the commit. */
+  /**
+   * New receivers start. Those that the graph before had with the same configuration change over at the
+   * commit.
+   */
   async startReceivers(): Promise<void> {
     for (const { id, component, owned } of this.receivers)
       if (owned) await start(`receivers/${id}`, component)

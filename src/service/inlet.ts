@@ -1,6 +1,6 @@
 /**
- * Where a receiver hands its data: to the graph of the day. A receiver whose configuration did not change lives on through a reload,
- * with its connections; only the pipelines behind its inlets are exchanged.
+ * Where a receiver hands its data: to the graph of the day. A receiver whose configuration did not change
+ * lives on through a reload, with its connections; only the pipelines behind its inlets are exchanged.
  */
 import type { Component, Consumer } from '../component/define.ts'
 import type { Batch, Signal } from '../otlp/batch.ts'
@@ -40,7 +40,10 @@ export class Inlet implements Consumer {
   }
 }
 
-/** A receiver of one graph: the component, perhaps taken over from the graph before, and this graph's edges behind it. */
+/**
+ * A receiver of one graph: the component, perhaps taken over from the graph before, and this graph's edges
+ * behind it.
+ */
 export interface ReceiverNode extends Keepable {
   readonly id: string
   readonly component: Component

@@ -1,7 +1,8 @@
 /**
- * What a reload leaves as it is. A component whose configuration and surroundings are the same is taken over by the new graph with all that
- * it holds: connections, queue, undecided traces. One that changed is made anew and takes its place in the chain; the old one is
- * drained into what stands behind that place in the new graph.
+ * What a reload leaves as it is. A component whose configuration and surroundings are the same is taken
+ * over by the new graph with all that it holds: connections, queue, undecided traces. One that changed is
+ * made anew and takes its place in the chain; the old one is drained into what stands behind that place in
+ * the new graph.
  *
  * Until the commit nothing is touched: a graph that is abandoned leaves its predecessor as it was.
  */
@@ -103,7 +104,10 @@ export function isSame({ identity, uses }: Keepable, other: Identity, extensions
   return isDeepStrictEqual(identity, other) && uses.sameIn(extensions)
 }
 
-/** At the commit: the component goes over to this graph, and what it is to replace flows into this graph from now on. */
+/**
+ * At the commit: the component goes over to this graph, and what it is to replace flows into this graph
+ * from now on.
+ */
 export function takeOverNode(node: Node, extensions: Extensions): void {
   const { from, replaces } = node
   node.from = node.replaces = undefined // Else every graph that ever was would be held.

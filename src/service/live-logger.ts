@@ -1,4 +1,7 @@
-/** A logger whose settings a reload exchanges under the components that have it, so that a log level restarts nothing. */
+/**
+ * A logger whose settings a reload exchanges under the components that have it, so that a log level
+ * restarts nothing.
+ */
 import { isDeepStrictEqual } from 'node:util'
 import type { LogFields, Logger } from '../component/logger.ts'
 import type { LogsTelemetry } from '../config/types.ts'

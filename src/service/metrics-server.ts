@@ -1,6 +1,6 @@
 /**
- * The pull endpoint of Weir's own metrics, on the address of service.telemetry.metrics.readers. What the page takes to make is
- * loaded with the first request for it (metrics-page.ts).
+ * The pull endpoint of Weir's own metrics, on the address of service.telemetry.metrics.readers. What the
+ * page takes to make is loaded with the first request for it (metrics-page.ts).
  */
 import type { Registry } from 'prom-client'
 import type { MetricsTelemetry } from '../config/types.ts'
@@ -16,14 +16,24 @@ export interface MetricsServerOptions {
   /** Rows of the shared ledger. */
   readonly rows: number
   readonly startedAtMs: number
-  /** On every series and on target_info: service_name, service_instance_id, service_version and what the user adds. */
+  /**
+   * On every series and on target_info: service_name, service_instance_id, service_version and what the
+   * user adds.
+   */
   readonly resource: Readonly<Record<string, string>>
 }
 
 const SOCKET_TIMEOUT_MS = 30_000
 const MAX_CONNECTIONS = 64
 
-export async function startMetricsServer(options: MetricsServerOptions): Promise<{ close(): Promise<void> }> {
+export interface MetricsServer {
+  /** From now on for another configuration, on the same address. */
+  use(options: MetricsServerOptions): void
+  close(): Promise<void>
+}
+
+export async function startMetricsServer(first: MetricsServerOptions): Promise<MetricsServer> {
+  let options = first
   let runtime: Registry | undefined
   const page = async () => {
     const { collectRuntime, render } = await import('./metrics-page.ts')
@@ -56,6 +66,9 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
     server.listen({ host: host === 'localhost' ? '127.0.0.1' : host, port, exclusive: true }, () => resolve())
   })
   return {
+    use(next) {
+      options = next
+    },
     async close() {
       server.close()
       server.closeAllConnections()

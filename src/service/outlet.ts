@@ -1,6 +1,7 @@
 /**
- * What a processor or connector gets as `next`: counts what is passed on, and leads to whatever stands behind it today. A component that
- * a reload leaves as it is (keep.ts) lives on with all that it holds; only its outlets are pointed at the new graph.
+ * What a processor or connector gets as `next`: counts what is passed on, and leads to whatever stands
+ * behind it today. A component that a reload leaves as it is (keep.ts) lives on with all that it holds;
+ * only its outlets are pointed at the new graph.
  */
 import type { Consumer } from '../component/define.ts'
 import type { Counter } from '../component/telemetry.ts'
@@ -20,7 +21,10 @@ export class Outlet implements Consumer {
     this.#next = next
   }
 
-  /** What keeps the bytes must not follow upon what lets go of them: the component behind this may use their memory again. */
+  /**
+   * What keeps the bytes must not follow upon what lets go of them: the component behind this may use their
+   * memory again.
+   */
   fits(next: Consumer): boolean {
     return !this.releases || next.releases === true
   }

@@ -1,31 +1,38 @@
 /**
- * The service: what `weir --config` runs until a signal ends it. Main holds configuration, life cycle, admin endpoints and
- * own metrics; the data flows in the shards (workers/pool.ts, shard-service.ts).
+ * The service: what `weir --config` runs until a signal ends it. Main holds configuration, life cycle,
+ * admin endpoints and own metrics; the data flows in the shards (workers/pool.ts, shard-service.ts).
  */
 import type { RegistryLoader } from '../component/define.ts'
 import type { Logger } from '../component/logger.ts'
+import { durabilityNotes } from '../config/durability.ts'
 import type { LoadedConfig } from '../config/load.ts'
-import { ConfigError, formatProblem, toError } from '../errors.ts'
+import { formatProblem, toError } from '../errors.ts'
 import { allowOptimizing } from '../workers/tiering.ts'
+import { Control } from './control.ts'
+import { LiveLogger } from './live-logger.ts'
 import { createLogger } from './log.ts'
 import { Service } from './service.ts'
 
 export interface RunOptions {
   readonly loaded: LoadedConfig
-  /** Reads the configuration again, for SIGHUP. */
+  /** Reads the configuration again. */
   readonly reload: () => Promise<LoadedConfig>
+  /** Reload when a file of the configuration changes. */
+  readonly watch: boolean
   readonly registry: RegistryLoader
   readonly featureGates: readonly string[]
 }
 
 /**
- * Runs until SIGTERM or SIGINT, and resolves to the exit code: 0 after a drain, 2 when it could not start. An error in
- * the main thread that nothing catches ends the process with 2: what is in doubt there is in doubt for all shards.
+ * Runs until SIGTERM or SIGINT, and resolves to the exit code: 0 after a drain, 2 when it could not start.
+ * An error in the main thread that nothing catches ends the process with 2: what is in doubt there is in
+ * doubt for all shards.
  */
 export async function runService(options: RunOptions): Promise<number> {
   const { loaded, registry } = options
   const logs = loaded.config.service.telemetry.logs
-  const logger = createLogger(logs)
+  const log = new LiveLogger(logs)
+  const { logger } = log
   logWarnings(logger, loaded)
   process.prependListener('uncaughtException', (error) => {
     logger.error('weir crashed: an error in the main thread that nothing caught', {
@@ -41,25 +48,27 @@ export async function runService(options: RunOptions): Promise<number> {
     })
   })
   const service = new Service(registry, logger)
+  let control: Control
   try {
     await service.start(loaded)
+    control = new Control(service, options, log)
+    await control.start(loaded)
     allowOptimizing()
   } catch (error) {
     logger.error('start failed', { error: toError(error) })
     await service.shutdown(1000)
     return 2
   }
-  const stopped = untilStopped(service, options, logger)
+  const stopped = untilStopped(service, control, logger)
   // The ready line is a contract: it is written whatever the level, and after it signals are answered.
   createLogger({ ...logs, level: logs.level === 'debug' ? 'debug' : 'info' }).info('weir is ready', {
-    listeners: service.listeners(),
+    listeners: { ...service.listeners(), ...control.listeners() },
     shards: service.shards,
   })
   return await stopped
 }
 
-function untilStopped(service: Service, options: RunOptions, logger: Logger): Promise<number> {
-  let timeoutMs = options.loaded.config.service.shutdownTimeoutMs
+function untilStopped(service: Service, control: Control, logger: Logger): Promise<number> {
   return new Promise((resolve) => {
     let stopping = false
     const stop = (signal: NodeJS.Signals) => {
@@ -68,6 +77,8 @@ function untilStopped(service: Service, options: RunOptions, logger: Logger): Pr
         process.exit(0)
       }
       stopping = true
+      control.close()
+      const timeoutMs = control.shutdownTimeoutMs
       logger.info('draining', { signal, timeout_ms: timeoutMs })
       service.shutdown(timeoutMs).then(
         () => {
@@ -80,34 +91,12 @@ function untilStopped(service: Service, options: RunOptions, logger: Logger): Pr
         },
       )
     }
-    const reload = async () => {
-      if (stopping) return
-      logger.info('reloading')
-      try {
-        const loaded = await options.reload()
-        logWarnings(logger, loaded)
-        await service.reload(loaded)
-        timeoutMs = loaded.config.service.shutdownTimeoutMs
-        logger.info('reloaded')
-      } catch (error) {
-        logReloadError(logger, error)
-      }
-    }
     process.on('SIGTERM', stop)
     process.on('SIGINT', stop)
-    process.on('SIGHUP', () => void reload())
   })
 }
 
 function logWarnings(logger: Logger, loaded: LoadedConfig): void {
   for (const problem of loaded.warnings) logger.warn('configuration', { problem: formatProblem(problem) })
-}
-
-function logReloadError(logger: Logger, error: unknown): void {
-  if (error instanceof ConfigError) {
-    for (const problem of error.problems) {
-      logger.error('configuration', { problem: formatProblem(problem) })
-    }
-  }
-  logger.error('reload failed, the configuration before it runs on', { error: toError(error) })
+  for (const note of durabilityNotes(loaded.config)) logger.info('durability', { note })
 }

@@ -1,26 +1,28 @@
 /**
- * One running Weir: shards, extensions of the main thread and the endpoint of its own metrics. Also what an embedder starts.
+ * One running Weir: shards, extensions of the main thread and the endpoint of its own metrics. Also what an
+ * embedder starts.
  */
-import { randomUUID } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { systemClock } from '../component/clock.ts'
-import type { Component, Registry, RegistryLoader, ServiceView } from '../component/define.ts'
+import type { Registry, RegistryLoader, ServiceView } from '../component/define.ts'
 import type { ListenOptions } from '../component/host.ts'
 import type { IsolatedTask } from '../component/isolation.ts'
 import type { Logger } from '../component/logger.ts'
+import type { Meter } from '../component/telemetry.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import type { ServiceConfig } from '../config/types.ts'
-import { VERSION } from '../version.ts'
 import { shrinkHeap } from '../workers/garbage.ts'
 import { ShardPool } from '../workers/pool.ts'
 import type { Port } from '../workers/rpc.ts'
 import { createSharedMemory, defaultShards, type SharedMemory, SharedView } from '../workers/shared.ts'
 import { Casualties } from './casualties.ts'
-import { createHost, type Environment, type Respond } from './environment.ts'
+import type { Changes } from './changes.ts'
+import type { Environment } from './environment.ts'
 import { Isolation } from './isolation.ts'
 import { claimPlace, ListenerPool, type ListenPlace } from './listeners.ts'
+import { MainExtensions } from './main-extensions.ts'
 import { createMetricTable, type SeriesRecord, SharedMeter } from './metrics.ts'
-import { startMetricsServer } from './metrics-server.ts'
+import { MetricsReaders } from './metrics-readers.ts'
 import type { ShardStart } from './shard-service.ts'
 
 interface ThreadMetrics {
@@ -38,18 +40,16 @@ export class Service {
   readonly #logger: Logger
   readonly #shardEntry: URL | undefined
   readonly #startedAtMs = Date.now()
-  readonly #instanceId = randomUUID()
   readonly #statuses = new Map<string, { status: string; error?: string | undefined }>()
   readonly #claims = new Map<string, Promise<ListenPlace>>()
   readonly #places = new Map<string, string>()
   readonly #metrics: ThreadMetrics[] = []
-  readonly #extensions = new Map<string, { component: Component; tree: string }>()
   #tree: unknown
-  #memory: SharedMemory | undefined
   #pool: ShardPool | undefined
   #environment: Environment | undefined
   #isolation: Isolation | undefined
-  #metricsServers: { key: string; close(): Promise<void> }[] = []
+  #extensions: MainExtensions | undefined
+  #readers: MetricsReaders | undefined
   #publishing: NodeJS.Timeout | undefined
   #settling: NodeJS.Timeout | undefined
   #ready = false
@@ -69,15 +69,16 @@ export class Service {
     this.shards = config.service.shards ?? defaultShards()
     const rows = Math.max(1, this.shards)
     const memory = createSharedMemory(rows)
-    this.#memory = memory
     for (let row = 0; row <= rows; row++) this.#metrics.push({ table: createMetricTable(), series: [] })
     const shared = new SharedView(memory, rows)
     shared.publish(0)
     this.#publishing = setInterval(() => shared.publish(0), 1000).unref()
     this.#environment = this.#mainEnvironment(shared, rows)
+    this.#readers = this.#metricsReaders(shared, rows)
     this.#isolation = new Isolation(this.#environment.meter)
     const casualties = new Casualties(this.#environment.meter)
-    await this.#startExtensions(loaded)
+    this.#extensions = new MainExtensions(this.#environment, this.#view())
+    await (await this.#extensions.prepare(loaded)).commit()
     this.#pool = new ShardPool({
       entry: this.#shardEntry,
       shards: this.shards,
@@ -93,30 +94,58 @@ export class Service {
     })
     await this.#pool.start(loaded.tree)
     this.#tree = loaded.tree
-    await this.#startMetricsServers(config, shared, rows)
+    await (await this.#readers.prepare(config)).commit()
     this.#warnAboutMemory(config)
     this.#ready = true
     this.#settle()
   }
 
-  /** Rejects, and changes nothing, when the new configuration does not start. */
-  async reload(loaded: LoadedConfig): Promise<void> {
-    if (this.#pool === undefined || this.#memory === undefined) throw new RangeError('not started')
-    if (isDeepStrictEqual(loaded.tree, this.#tree)) {
-      this.#logger.info('the configuration is unchanged: everything runs on')
-      return
+  /**
+   * Rejects, and changes nothing, when the new configuration does not start. Resolves to what it has
+   * changed, or to nothing when it is the one that runs. What it has replaced may still be draining then.
+   */
+  async reload(loaded: LoadedConfig): Promise<Changes | undefined> {
+    const [pool, extensions, readers] = [this.#pool, this.#extensions, this.#readers]
+    if (pool === undefined || extensions === undefined || readers === undefined) {
+      throw new RangeError('not started')
     }
-    const wanted = loaded.config.service.shards ?? defaultShards()
+    if (isDeepStrictEqual(loaded.tree, this.#tree)) return undefined
+    const { config } = loaded
+    const wanted = config.service.shards ?? defaultShards()
     if (wanted !== this.shards) {
       this.#logger.warn('service.shards takes effect at the next start', { running: this.shards, wanted })
     }
-    await this.#pool.reload(loaded.tree, loaded.config.service.shutdownTimeoutMs)
+    const ahead: Changes = { kept: [], restarted: [], added: [], removed: [] }
+    let own = { ...ahead, commit: async () => {} }
+    const changes = await pool.reload<Changes>(loaded.tree, config.service.shutdownTimeoutMs, async () => {
+      const exchanged = await extensions.prepare(loaded)
+      const reading = await readers.prepare(config).catch(async (error: unknown) => {
+        await exchanged.abandon()
+        throw error
+      })
+      const commit = async () => {
+        await exchanged.commit()
+        await reading.commit()
+      }
+      own = { ...exchanged, commit }
+    })
     this.#tree = loaded.tree
-    this.#pool.supervise(loaded.config.service.supervision)
-    await this.#startExtensions(loaded)
-    const rows = this.#memory.rows - 1
-    await this.#startMetricsServers(loaded.config, new SharedView(this.#memory, rows), rows)
+    await own.commit()
+    pool.supervise(config.service.supervision)
     this.#settle()
+    const { kept, restarted, added, removed } = changes ?? ahead
+    return {
+      kept: [...own.kept, ...kept],
+      restarted: [...own.restarted, ...restarted],
+      added: [...own.added, ...added],
+      removed: [...own.removed, ...removed],
+    }
+  }
+
+  /** Of the main thread, for who runs the service. */
+  get meter(): Meter {
+    if (this.#environment === undefined) throw new RangeError('not started')
+    return this.#environment.meter
   }
 
   /** What reading a configuration took is given back, once the answers to it are out. */
@@ -132,10 +161,8 @@ export class Service {
     this.#stopping = true
     await this.#pool?.shutdown(timeoutMs)
     await this.#isolation?.close()
-    for (const { component } of [...this.#extensions.values()].reverse()) {
-      await component.shutdown?.(AbortSignal.timeout(5000))
-    }
-    for (const server of this.#metricsServers) await server.close()
+    await this.#extensions?.shutdown()
+    await this.#readers?.close()
     clearInterval(this.#publishing)
     clearTimeout(this.#settling)
   }
@@ -226,73 +253,15 @@ export class Service {
       logger: this.#logger,
       listeners: new ListenerPool((options) => this.#claim(options), false),
       links: [undefined],
-      answers: new Map<string, Respond>(),
+      answers: new Map(),
       gather: async () => [],
       report: (id, status, error) => void this.#statuses.set(id, { status, error: error?.message }),
     }
   }
 
-  /** Extensions of the main thread. Those whose configuration did not change run on. */
-  async #startExtensions(loaded: LoadedConfig): Promise<void> {
-    const { config } = loaded
-    const wanted = config.service.extensions.filter(
-      (id) => config.extensions.get(id)?.definition.runsIn === 'main',
-    )
-    for (const [id, { component, tree }] of this.#extensions) {
-      if (wanted.includes(id) && tree === JSON.stringify(config.extensions.get(id)?.config)) continue
-      await component.shutdown?.(AbortSignal.timeout(5000))
-      this.#extensions.delete(id)
-    }
-    for (const id of wanted) if (!this.#extensions.has(id)) await this.#startExtension(config, id)
-  }
-
-  async #startExtension(config: ServiceConfig, id: string): Promise<void> {
-    const configured = config.extensions.get(id)
-    const environment = this.#environment
-    if (configured === undefined || environment === undefined) return
-    const scope = `extensions/${id}`
-    const component = configured.definition.create({
-      id,
-      config: configured.config,
-      telemetry: environment.meter.instruments(configured.definition.telemetry, { extension: id }),
-      logger: this.#logger.child({ 'otelcol.component.id': id, 'otelcol.component.kind': 'extension' }),
-      host: createHost(environment, scope, scope, new Map()),
-      service: this.#view(),
-    })
-    await component.start?.()
-    this.#extensions.set(id, { component, tree: JSON.stringify(configured.config) })
-  }
-
-  async #startMetricsServers(config: ServiceConfig, shared: SharedView, rows: number): Promise<void> {
-    const { metrics } = config.service.telemetry
-    const key = JSON.stringify([metrics, config.service.telemetry.resource])
-    if (this.#metricsServers[0]?.key === key) return
-    for (const server of this.#metricsServers.splice(0)) await server.close()
-    if (metrics.level === 'none') return
-    for (const reader of metrics.readers) {
-      const server = await startMetricsServer({
-        reader,
-        sources: () => this.#metrics,
-        shared,
-        rows: rows + 1,
-        startedAtMs: this.#startedAtMs,
-        resource: this.#resource(config),
-      })
-      this.#metricsServers.push({ key, close: () => server.close() })
-    }
-  }
-
-  #resource(config: ServiceConfig): Record<string, string> {
-    const resource: Record<string, string> = {}
-    const defaults = {
-      'service.name': 'weir',
-      'service.version': VERSION,
-      'service.instance.id': this.#instanceId,
-    }
-    for (const [key, value] of Object.entries({ ...defaults, ...config.service.telemetry.resource })) {
-      if (value !== null) resource[key] = value
-    }
-    return resource
+  #metricsReaders(shared: SharedView, rows: number): MetricsReaders {
+    const sources = () => this.#metrics
+    return new MetricsReaders({ sources, shared, rows: rows + 1, startedAtMs: this.#startedAtMs })
   }
 
   #warnAboutMemory(config: ServiceConfig): void {

@@ -1,4 +1,7 @@
-/** The extensions of one shard and configuration. Those that a reload does not change run on, as components do (keep.ts). */
+/**
+ * The extensions of one shard and configuration. Those that a reload does not change run on, as components
+ * do (keep.ts).
+ */
 import type { Component } from '../component/define.ts'
 import type { ServiceConfig } from '../config/types.ts'
 import { toError } from '../errors.ts'

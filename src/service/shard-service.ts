@@ -1,9 +1,10 @@
 /**
  * One shard: the whole graph of the configuration in one thread, driven by calls from main (workers/pool.ts).
  *
- * A configuration comes in two steps, at the start and at a reload alike. prepare() builds the new graph and starts everything
- * but its receivers; commit() starts the receivers, which take over the listeners. Until the commit the graph before
- * it runs on, so a configuration that fails to start changes nothing. Afterwards main stops the old graph level by level.
+ * A configuration comes in steps, at the start and at a reload alike. prepare() builds the new graph and
+ * starts everything that is new in it but its receivers; listen() starts those, too; commit() takes over from
+ * the graph before all that stays as it is. Until the commit that graph runs on, so a configuration that
+ * fails to start changes nothing. Afterwards main stops what is left of the old graph level by level.
  */
 import type { MessagePort } from 'node:worker_threads'
 import { systemClock } from '../component/clock.ts'
@@ -189,7 +190,7 @@ export class ShardService {
     return changesOf(this.#current, this.#prepared)
   }
 
-  /** One for the life of the shard. What a component says while it starts, it says on every shard: shard 0 speaks for all. */
+  /** One for the life of the shard. What a component says while it starts, shard 0 says for all. */
   #logger(logs: LogsTelemetry): Logger {
     const { shard, shards } = this.#start
     const quiet = () => shard !== 0 && this.#starting

@@ -8,7 +8,7 @@ import v8 from 'node:v8'
 import { MessageChannel, Worker } from 'node:worker_threads'
 import type { Logger } from '../component/logger.ts'
 import type { Supervision } from '../config/types.ts'
-import { toError } from '../errors.ts'
+import { ShutdownError, toError } from '../errors.ts'
 import { type Port, Rpc } from './rpc.ts'
 import { type SharedMemory, SharedView } from './shared.ts'
 import { type Fault, Watch } from './watch.ts'
@@ -150,27 +150,48 @@ export class ShardPool {
     this.#watch.adopt(supervision)
   }
 
-  /** Brings a new configuration in; rejects, with the old one running on, when it does not start everywhere. */
-  reload(tree: unknown, timeoutMs: number): Promise<void> {
+  /**
+   * Brings a new configuration in; rejects, with the old one running on, when it does not start everywhere.
+   * `alongside` is what main has to start for it. Resolves to what the first shard says of it, while what it
+   * replaces is still drained.
+   */
+  reload<T>(tree: unknown, timeoutMs: number, alongside: () => Promise<void>): Promise<T | undefined> {
     const change = this.#changing.then(async () => {
-      const prepared = await Promise.allSettled(this.#live().map((shard) => shard.rpc.call('prepare', tree)))
-      const failure = prepared.find((result) => result.status === 'rejected')
-      if (failure !== undefined) {
+      if (this.#stopping) throw new ShutdownError('shutting down')
+      const [told] = await this.#step<T>('prepare', tree)
+      await this.#step('listen', undefined)
+      await alongside().catch(async (error: unknown) => {
         await this.#toAll('abandon', undefined)
-        throw failure.reason
-      }
-      await this.#toAll('commit', undefined)
+        throw error
+      })
       this.#tree = tree
-      await this.#shutdownLevels('old', timeoutMs)
+      // Nothing can fail in it but a shard that dies, which starts again with the new tree.
+      await Promise.allSettled(this.#live().map((shard) => shard.rpc.call('commit', undefined)))
+      return told
     })
-    this.#changing = change.catch(() => {})
+    this.#changing = change.then(() => this.#shutdownLevels('old', timeoutMs)).catch(() => {})
     return change
+  }
+
+  /** One step of a reload on all shards. If it fails on one, none of them goes further. */
+  async #step<T>(method: string, parameters: unknown): Promise<T[]> {
+    const results = await Promise.allSettled(
+      this.#live().map((shard) => shard.rpc.call<T>(method, parameters)),
+    )
+    const failure = results.find((result) => result.status === 'rejected')
+    if (failure === undefined)
+      return results.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+    await Promise.allSettled(this.#live().map((shard) => shard.rpc.call('abandon', undefined)))
+    throw failure.reason
   }
 
   /** Drains and ends all shards; what is left at the deadline is given up. */
   async shutdown(timeoutMs: number): Promise<void> {
     this.#stopping = true
-    await this.#shutdownLevels('current', timeoutMs)
+    const deadlineMs = performance.now() + timeoutMs
+    // What a reload has replaced drains into what runs now.
+    await withTimeout(this.#changing, timeoutMs).catch(() => {})
+    await this.#shutdownLevels('current', Math.max(1, deadlineMs - performance.now()))
     for (const [index, shard] of this.#shards.entries()) {
       if (shard === undefined) continue
       this.#shards[index] = undefined // Its end is no death.

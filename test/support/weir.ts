@@ -5,9 +5,9 @@
  *     await fetch(`http://${weir.address('receivers/otlp/protocols/http')}/v1/traces`, ...)
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 
 const ROOT = join(import.meta.dirname, '../..')
 
@@ -35,9 +35,18 @@ export interface RunningWeir extends AsyncDisposable {
 /** `config` is an object (written as JSON, which is YAML) or YAML text. */
 export async function startWeir(
   config: unknown,
-  options: { readonly env?: Readonly<Record<string, string>>; readonly arguments?: readonly string[] } = {},
+  options: {
+    readonly env?: Readonly<Record<string, string>>
+    readonly arguments?: readonly string[]
+    /** Written beside the configuration, by their paths. */
+    readonly files?: Readonly<Record<string, string>>
+  } = {},
 ): Promise<RunningWeir> {
   const folder = mkdtempSync(join(tmpdir(), 'weir-test-'))
+  for (const [name, text] of Object.entries(options.files ?? {})) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true })
+    writeFileSync(join(folder, name), text)
+  }
   const configPath = join(folder, 'config.yaml')
   writeFileSync(configPath, typeof config === 'string' ? config : JSON.stringify(config, null, 1))
   const child = spawn(
