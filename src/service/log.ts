@@ -13,6 +13,9 @@ type Level = LogsTelemetry['level']
 /** Distinct messages that are counted per tick; beyond it they are written unthrottled. */
 const MAX_COUNTED_MESSAGES = 1000
 
+/** Of a text in a field, such as what a backend said. Messages are constants, or what `debug` shows. */
+const MAX_FIELD_CHARACTERS = 16_384
+
 /** While `quiet` says so, only errors are written. */
 export function createLogger(
   settings: LogsTelemetry,
@@ -86,7 +89,8 @@ function wrap(base: pino.Logger, throttle: Throttle, quiet: () => boolean): Logg
     if (!base.isLevelEnabled(level) || (level !== 'error' && quiet())) return
     const skipped = throttle(level, message)
     if (skipped === undefined) return
-    base[level](skipped > 0 ? { ...fields, left_out: skipped } : (fields ?? {}), message)
+    const shown = clipped(fields ?? {})
+    base[level](skipped > 0 ? { ...shown, left_out: skipped } : shown, message)
   }
   return {
     error: (message, fields) => log('error', message, fields),
@@ -98,6 +102,21 @@ function wrap(base: pino.Logger, throttle: Throttle, quiet: () => boolean): Logg
   }
 }
 
+function clipped(fields: LogFields): LogFields {
+  let result: Record<string, unknown> | undefined
+  for (const [key, value] of Object.entries(fields)) {
+    if (typeof value !== 'string' || value.length <= MAX_FIELD_CHARACTERS) continue
+    result ??= { ...fields }
+    result[key] = clip(value)
+  }
+  return result ?? fields
+}
+
+function clip(text: string): string {
+  if (text.length <= MAX_FIELD_CHARACTERS) return text
+  return `${text.slice(0, MAX_FIELD_CHARACTERS)}... (${text.length} characters)`
+}
+
 /** The message and the chain of causes on one line; the stack only where it is a fault of ours. */
 function serializeError(error: unknown): unknown {
   if (!(error instanceof Error)) return error
@@ -107,7 +126,7 @@ function serializeError(error: unknown): unknown {
     if (!parts.includes(cause.message)) parts.push(cause.message)
     cause = cause.cause
   }
-  const text = parts.join(': ')
+  const text = clip(parts.join(': '))
   const ours = error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError
   return ours ? { message: text, stack: error.stack } : text
 }
