@@ -242,12 +242,10 @@ async function validate(options: SourceOptions, strict: boolean): Promise<void> 
   const { config, tree, warnings } = await load()
   const { dryRun } = await import('./service/dry-run.ts')
   dryRun(config, tree, options.config.at(-1) ?? '')
-  const { allWarnings, formatWarning } = await import('./commands/validate.ts')
+  const { allWarnings, formatWarning, NOTE } = await import('./commands/validate.ts')
   const shown = await allWarnings(config, warnings, options)
-  for (const warning of shown) process.stderr.write(`warning: ${formatWarning(warning)}\n`)
-  const { durabilityNotes } = await import('./config/durability.ts')
-  for (const note of durabilityNotes(config)) process.stderr.write(`note: ${note}\n`)
-  if (strict && shown.length > 0) process.exitCode = 1
+  for (const warning of shown) process.stderr.write(`${formatWarning(warning)}\n`)
+  if (strict && shown.some(({ rule }) => rule !== NOTE)) process.exitCode = 1
 }
 
 async function printConfig(options: PrintOptions): Promise<void> {

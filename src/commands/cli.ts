@@ -1,9 +1,11 @@
-/** Commands for those who write configurations and components; what they do is loaded when one of them runs. */
+/**
+ * Commands for those who write configurations and components; what they do is loaded when one of them runs.
+ */
 import type { Command } from 'commander'
 
 export const VALIDATE_HELP = `
-Warnings do not change the exit code; each ends with its rule, and a comment "# weir: ignore RULE" in its line or the one
-above silences it (before the first key: in the whole file).
+Warnings do not change the exit code (but see --strict), notes never do. Each ends with its rule, and a comment
+"# weir: ignore RULE" in its line or the one above silences it (before the first key: in the whole file).
 
 Example:
   $ weir validate --config collector.yaml`
@@ -34,8 +36,8 @@ Examples:
   $ weir test pipelines/ more/gateway.test.yaml 'teams/*/*.test.yaml'
   $ weir test --only "errors are kept" --junit report.xml`
 const NEW_HELP = `
-Writes NAME.ts, its unit test NAME.test.ts (for node --test), the configuration NAME.yaml that uses it, and NAME.test.yaml
-(for weir test). Nothing is overwritten.
+Writes NAME.ts, its unit test NAME.test.ts (for node --test), the configuration NAME.yaml
+that uses it, and NAME.test.yaml (for weir test). Nothing is overwritten.
 
 Example:
   $ weir new processor mask-cards && node --test && weir test && weir --config mask-cards.yaml`

@@ -1,12 +1,24 @@
-/** The warnings of `weir validate`: what the check of a configuration tells, and what the lint finds, but for what comments silence. */
+/**
+ * The warnings of `weir validate`: what the check of a configuration tells, and what the lint finds, but for
+ * what comments silence.
+ */
 import { readFileSync } from 'node:fs'
+import { durabilityNotes } from '../config/durability.ts'
 import { formatRule, type LintCheck, lint, unsilenced, type Warning, withRule } from '../config/lint.ts'
 import { readPlaces } from '../config/places.ts'
 import type { ServiceConfig } from '../config/types.ts'
 import { type ConfigProblem, formatProblem } from '../errors.ts'
 
-/** Checks that know of components or the service what src/config does not. */
-const CHECKS: readonly LintCheck[] = []
+/** Told as a note: it may be meant so. */
+export const NOTE = 'can-lose-data'
+
+const losses: LintCheck = (config) =>
+  config.service.pipelines.flatMap(({ id }) => {
+    const start = `service.pipelines.${id}: `
+    const notes = durabilityNotes(config).filter((note) => note.startsWith(start))
+    const path = ['service', 'pipelines', id]
+    return notes.map((note) => ({ rule: NOTE, path, message: note.slice(start.length) }) as const)
+  })
 
 export async function allWarnings(
   config: ServiceConfig,
@@ -14,7 +26,7 @@ export async function allWarnings(
   { config: sources, set }: { readonly config: readonly string[]; readonly set: readonly string[] },
 ): Promise<Warning[]> {
   const places = await readPlaces(sources, set, process.env)
-  const found = lint(config, places, CHECKS)
+  const found = lint(config, places, [losses])
   const files = sources.map((source) => source.replace(/^file:/, ''))
   const rank = ({ file }: Warning) => (files.includes(file) ? files.indexOf(file) : -1)
   const all = [...told.map(withRule), ...found]
@@ -30,5 +42,5 @@ function textOf(file: string): string | undefined {
 }
 
 export function formatWarning(warning: Warning): string {
-  return formatProblem(warning) + formatRule(warning)
+  return `${warning.rule === NOTE ? 'note' : 'warning'}: ${formatProblem(warning)}${formatRule(warning)}`
 }

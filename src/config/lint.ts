@@ -1,6 +1,7 @@
 /**
- * What is right and probably not meant: `weir validate` warns of it, each warning with the name of its rule. A comment
- * `# weir: ignore RULE` in the line of a warning or the one above silences it there, at the head of a file everywhere in it.
+ * What is right and probably not meant: `weir validate` warns of it, each warning with the name of its rule.
+ * A comment `# weir: ignore RULE` in the line of a warning or the one above silences it there, at the head
+ * of a file everywhere in it.
  */
 import type { ConfigProblem } from '../errors.ts'
 import type { Path } from './node.ts'

@@ -1,9 +1,19 @@
 /**
- * `weir test` as its users run it. Scenario: the tests beside the examples, a policy that is changed, mistakes in test files. Guarantee: they
- * pass, fail with what was expected and what came, or say where the mistake is; the exit code tells which.
+ * `weir test` as its users run it. Scenario: the tests beside the examples, a policy that is changed,
+ * mistakes in test files. Guarantee: they pass, fail with what was expected and what came, or say where the
+ * mistake is; the exit code tells which.
  */
 import { execFile } from 'node:child_process'
-import { cpSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
@@ -199,48 +209,63 @@ tests:
 })
 
 test('mistakes in test files are told with their place, and end with 2', async () => {
-  const f = async (name: string, text: string, want: string) => {
-    write(name, text)
-    const { code, out } = await weir(['test', name])
-    expect([code, out], out).toEqual([2, expect.stringContaining(want)])
+  mkdirSync(join(folder, 'mistakes'))
+  write('mistakes/collector.yaml', CONFIG)
+  write('mistakes/broken.yaml', CONFIG.replace('timeout: 5s', 'timout: 5s'))
+  const wanted: string[] = []
+  const f = (name: string, text: string, want: string) => {
+    write(`mistakes/${name}.test.yaml`, text)
+    wanted.push(want)
   }
-  await f(
-    'key.test.yaml',
-    'config: collector.yaml\ntests:\n  - name: a\n    pipelin: traces\n    expect: { dropped: 0 }\n',
-    'key.test.yaml:4:5: tests[0].pipelin: unknown key "pipelin"; did you mean "pipeline"?',
+  const one = (...lines: string[]) =>
+    ['tests:', '  - name: a', ...lines, '    expect: { dropped: 0 }', ''].join('\n')
+  const input = '    input: { spans: [a] }'
+  f(
+    'key',
+    one('    pipelin: traces'),
+    'key.test.yaml:3:5: tests[0].pipelin: unknown key "pipelin"; did you mean "pipeline"?',
   )
-  await f(
-    'pipeline.test.yaml',
-    'config: collector.yaml\ntests:\n  - name: a\n    pipeline: trace\n    input: { spans: [a] }\n    expect: { dropped: 0 }\n',
-    'pipeline.test.yaml:4:15: tests[0].pipeline: there is no pipeline "trace"; did you mean "traces"?',
+  const pipeline =
+    'pipeline.test.yaml:3:15: tests[0].pipeline: there is no pipeline "trace"; did you mean "traces"?'
+  f('pipeline', one('    pipeline: trace', input), pipeline)
+  const processor =
+    'processor.test.yaml:3:16: tests[0].processor: there is no processor "batsh"; did you mean "batch"?'
+  f('processor', one('    processor: batsh', input), processor)
+  f(
+    'receiver',
+    one(input),
+    'receiver.test.yaml:2:5: tests[0]: say which pipeline or receiver the input goes to',
   )
-  await f(
-    'processor.test.yaml',
-    'config: collector.yaml\ntests:\n  - name: a\n    processor: batsh\n    input: { spans: [a] }\n    expect: { dropped: 0 }\n',
-    'processor.test.yaml:4:16: tests[0].processor: there is no processor "batsh"; did you mean "batch"?',
+  f(
+    'both',
+    one('    pipeline: traces', '    processor: batch', input),
+    'either pipeline or processor, not both',
   )
-  await f(
-    'time.test.yaml',
-    'config: collector.yaml\ntests:\n  - name: a\n    pipeline: traces\n    input:\n      - { at: 2s, spans: [a] }\n      - { at: 1s, spans: [a] }\n    expect: { dropped: 0 }\n',
-    'time.test.yaml:7:9: tests[0].input[1]: at 1s is before the input that stands before it',
+  const late = [
+    '    pipeline: traces',
+    '    input:',
+    '      - { at: 2s, spans: [a] }',
+    '      - { at: 1s, spans: [a] }',
+  ]
+  f(
+    'time',
+    one(...late),
+    'time.test.yaml:6:9: tests[0].input[1]: at 1s is before the input that stands before it',
   )
-  await f(
-    'config.test.yaml',
+  f(
+    'none',
     'config: none.yaml\ntests: [{ name: a, expect: {} }]\n',
-    'config.test.yaml:1:9: config: there is no file "none.yaml"',
+    'none.test.yaml:1:9: config: there is no file "none.yaml"',
   )
-  await f(
-    'nothing.test.yaml',
-    'config: collector.yaml\ntests: [{ name: a }]\n',
-    'the test "a" expects nothing',
-  )
-  await f('text.test.yaml', 'tests: [', 'text.test.yaml:1:9: not valid YAML')
-  const broken = write('broken.yaml', CONFIG.replace('timeout: 5s', 'timout: 5s'))
-  await f(
-    'broken.test.yaml',
-    'tests: [{ name: a, pipeline: traces, input: { spans: [a] }, expect: {} }]\n',
-    `${broken}:6:12: processors.batch.timout: unknown key`,
-  )
+  f('nothing', 'tests: [{ name: a }]\n', 'the test "a" expects nothing')
+  f('twice', 'tests: [{ name: a, expect: {} }, { name: a, expect: {} }]\n', 'there is another test "a"')
+  f('text', 'tests: [', 'text.test.yaml:1:9: not valid YAML')
+  f('broken', one(input), 'mistakes/broken.yaml:6:12: processors.batch.timout: unknown key "timout"')
+  const { code, out } = await weir(['test', 'mistakes', '--junit', 'mistakes.xml'])
+  expect(code).toBe(2)
+  for (const want of wanted) expect(out).toContain(want)
+  expect(out).toContain(`0 passed, ${wanted.length} could not run`)
+  expect(readFileSync(join(folder, 'mistakes.xml'), 'utf8').match(/<error /g)).toHaveLength(wanted.length)
   const none = await weir(['test', 'nowhere'])
   expect([none.code, none.err]).toEqual([2, 'no test files in "nowhere": expected NAME.test.yaml\n'])
 })

@@ -1,4 +1,7 @@
-/** `weir new`: writes a component of one's own, its unit test, a configuration that uses it, and a test of that. They pass as written. */
+/**
+ * `weir new`: writes a component of one's own, its unit test, a configuration that uses it, and a test of
+ * that. They pass as written.
+ */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { hint } from '../../config/nearest.ts'

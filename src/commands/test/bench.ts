@@ -1,6 +1,7 @@
 /**
- * The graph of a configuration on a bench: the real processors and connectors, time that the test moves, a receiver that the test is,
- * and exporters that record. What stands around the components (budgets, rates, the memory that is used) follows the test's clock, too.
+ * The graph of a configuration on a bench: the real processors and connectors, time that the test moves, a
+ * receiver that the test is, and exporters that record. What stands around the components (budgets, rates,
+ * the memory that is used) follows the test's clock, too.
  */
 import type { AnyExporter, AnyReceiver } from '../../component/define.ts'
 import { defineExporter, defineReceiver } from '../../component/define.ts'
@@ -122,7 +123,10 @@ export class Bench {
     return this.#connectors.has(id)
   }
 
-  /** What is still held is handed on, level by level as in a shutdown; timers of the components go on meanwhile. */
+  /**
+   * What is still held is handed on, level by level as in a shutdown; timers of the components go on
+   * meanwhile.
+   */
   async drain(): Promise<void> {
     const deadline = AbortSignal.timeout(REAL_WAIT_MS)
     let ended = false
@@ -151,7 +155,10 @@ export class Bench {
   }
 }
 
-/** Budgets as in a running collector; rates go by the test's clock, and the memory that is used is what the test says. */
+/**
+ * Budgets as in a running collector; rates go by the test's clock, and the memory that is used is what the
+ * test says.
+ */
 class BenchMemory extends SharedView {
   bytes = 0
   readonly #clock: ScriptedClock
@@ -202,7 +209,10 @@ function recordingLogger(lines: string[]): Logger {
   return logger
 }
 
-/** The pipelines behind the heads, with the test in the place of receivers and recorders in that of exporters. */
+/**
+ * The pipelines behind the heads, with the test in the place of receivers and recorders in that of
+ * exporters.
+ */
 function arrange({ config, heads, receiver }: BenchLayout, take: (exporter: string, batch: Batch) => void) {
   const reached = new Map(heads.map((head) => [head.id, head]))
   for (const pipeline of reached.values()) {

@@ -115,13 +115,15 @@ function checkOutput(id: string, wanted: OutputExpectation, output: Output, exac
     if (all !== undefined) {
       const matched = matchItems(all, came, exact)
       const wrong = matched.missing.length + matched.different.length + matched.unexpected.length
-      const title = `${id}: ${NOUNS[kind]} are not as expected (${matched.equal.length} of ${all.length} are, ${came.length} came)`
+      const numbers = `${matched.equal.length} of ${all.length} are, ${came.length} came`
+      const title = `${id}: ${NOUNS[kind]} are not as expected (${numbers})`
       if (wrong > 0) failures.push({ title, lines: diffLines(matched, true) })
     }
     const some = wanted.contains && itemsIn(wanted.contains, kind)
     if (some !== undefined) {
       const matched = matchItems(some, came, exact)
-      const title = `${id}: ${NOUNS[kind]} that should be there are not (${matched.equal.length} of ${some.length} are, ${came.length} came)`
+      const numbers = `${matched.equal.length} of ${some.length} are, ${came.length} came`
+      const title = `${id}: ${NOUNS[kind]} that should be there are not (${numbers})`
       if (matched.missing.length + matched.different.length > 0) {
         failures.push({ title, lines: diffLines(matched, came.length <= MOST_LINES) })
       }

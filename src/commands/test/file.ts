@@ -1,4 +1,6 @@
-/** Reads a test file, and the configuration that its cases run against. What is wrong is told with its place. */
+/**
+ * Reads a test file, and the configuration that its cases run against. What is wrong is told with its place.
+ */
 import { existsSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { Registry } from '../../component/define.ts'
@@ -19,7 +21,10 @@ export interface LoadedTests {
   readonly file: string
   readonly config: string
   readonly cases: readonly { readonly testCase: TestCase; readonly place: Place }[]
-  /** The configuration with the `set` of a case: read once for those that agree, checked anew, since components keep state by it. */
+  /**
+   * The configuration with the `set` of a case: read once for those that agree, checked anew, since
+   * components keep state by it.
+   */
   configFor(testCase: TestCase): Promise<ServiceConfig>
   /** A problem at a path below a case, as one that can be printed. */
   problem(index: number, path: Path, message: string): ConfigProblem
@@ -77,7 +82,8 @@ function configOf(file: string, parsed: TestFile, root: Entry): string {
   const near = [`${stem}.yaml`, `${stem}.yml`, 'collector.yaml'].map((name) => join(folder, name))
   const found = near.find((path) => resolve(path) !== resolve(file) && existsSync(path))
   if (found !== undefined) return found
-  const message = `say which configuration is tested: config: FILE (there is no ${stem}.yaml and no collector.yaml beside this file)`
+  const why = `there is no ${stem}.yaml and no collector.yaml beside this file`
+  const message = `say which configuration is tested: config: FILE (${why})`
   throw new ConfigError([{ file, line: 1, column: 1, path: '', message }])
 }
 

@@ -1,4 +1,7 @@
-/** Names that test files give to traces and spans, and the ids that stand for them: the same name is the same id in every run. */
+/**
+ * Names that test files give to traces and spans, and the ids that stand for them: the same name is the same
+ * id in every run.
+ */
 import { createHash } from 'node:crypto'
 
 export class Ids {

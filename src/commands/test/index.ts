@@ -1,13 +1,14 @@
 /**
- * `weir test`: unit tests of pipelines, written in YAML beside the configuration (docs/testing.md). Exit code 0 when all pass, 1 when
- * some fail, 2 when something could not be run.
+ * `weir test`: unit tests of pipelines, written in YAML beside the configuration (docs/testing.md). Exit
+ * code 0 when all pass, 1 when some fail, 2 when something could not be run.
  */
 import { globSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ConfigError } from '../../errors.ts'
 import { type LoadedTests, loadTests, problemsOf, SUFFIX } from './file.ts'
+import { CannotRun } from './layout.ts'
 import { type CaseResult, Colours, type FileResult, fileText, junit, summary } from './report.ts'
-import { CannotRun, runCase } from './run.ts'
+import { runCase } from './run.ts'
 import type { TestCase } from './schema.ts'
 
 export interface TestOptions {

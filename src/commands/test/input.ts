@@ -1,4 +1,7 @@
-/** From the input of a test to batches: the short forms of spans, metrics and logs, and OTLP in its JSON form. */
+/**
+ * From the input of a test to batches: the short forms of spans, metrics and logs, and OTLP in its JSON
+ * form.
+ */
 import { readFileSync } from 'node:fs'
 import type { JsValue } from '../../otlp/attributes.ts'
 import { Batch, type RequestContext, type Signal } from '../../otlp/batch.ts'

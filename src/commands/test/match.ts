@@ -1,6 +1,7 @@
 /**
- * What was expected beside what came: which item is which, and how they differ. Items have no order, and only what an
- * expectation names is compared; in attributes and resources a null says that the key must not be there.
+ * What was expected beside what came: which item is which, and how they differ. Items have no order, and
+ * only what an expectation names is compared; in attributes and resources a null says that the key must not
+ * be there.
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { Item } from './output.ts'
@@ -23,7 +24,10 @@ export interface Matched {
   readonly unexpected: readonly Item[]
 }
 
-/** Beyond this the pairs are looked for in the order of the lists only: comparing each with all would take too long. */
+/**
+ * Beyond this the pairs are looked for in the order of the lists only: comparing each with all would take
+ * too long.
+ */
 const MOST_COMPARED = 2_000_000
 
 export function matchItems(wanted: readonly Item[], came: readonly Item[], exact: boolean): Matched {
@@ -50,7 +54,10 @@ export function matchItems(wanted: readonly Item[], came: readonly Item[], exact
   }
 }
 
-/** As many pairs as there can be: an item that says little does not take the only partner of one that says more. */
+/**
+ * As many pairs as there can be: an item that says little does not take the only partner of one that says
+ * more.
+ */
 function pairUp(wanted: readonly Item[], came: readonly Item[], exact: boolean): Map<number, number> {
   const partner = new Map<number, number>() // By place in `came`.
   const wide = wanted.length * came.length > MOST_COMPARED

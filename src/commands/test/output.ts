@@ -1,4 +1,7 @@
-/** What came out of a pipeline, in the words that test files are written in, so that it can be compared and shown. */
+/**
+ * What came out of a pipeline, in the words that test files are written in, so that it can be compared and
+ * shown.
+ */
 import type { Batch, Signal } from '../../otlp/batch.ts'
 import type { HistogramDataPointView } from '../../otlp/metrics.ts'
 import { type EditableBatch, editBatch } from '../../plugin/editable-batch.ts'

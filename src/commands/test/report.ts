@@ -1,4 +1,6 @@
-/** Results as text for people, coloured where the output is a terminal, and as JUnit XML for build servers. */
+/**
+ * Results as text for people, coloured where the output is a terminal, and as JUnit XML for build servers.
+ */
 import { relative } from 'node:path'
 import type { ConfigProblem } from '../../errors.ts'
 import { formatProblem } from '../../errors.ts'
@@ -93,7 +95,8 @@ export function junit(files: readonly FileResult[]): string {
     const count = cases.length + (problems.length > 0 ? 1 : 0)
     const seconds = cases.reduce((sum, { ms }) => sum + ms, 0) / 1000
     lines.push(
-      `  <testsuite name=${attribute(shortened(file))} tests="${count}" failures="${failed}" errors="${errors}" time="${seconds.toFixed(3)}">`,
+      `  <testsuite name=${attribute(shortened(file))} tests="${count}" failures="${failed}"` +
+        ` errors="${errors}" time="${seconds.toFixed(3)}">`,
     )
     if (problems.length > 0) {
       lines.push(
@@ -109,7 +112,9 @@ export function junit(files: readonly FileResult[]): string {
 }
 
 function junitCase({ name, file, line, ms, failures, problems }: CaseResult): string[] {
-  const head = `    <testcase classname=${attribute(shortened(file))} name=${attribute(name)} file=${attribute(shortened(file))} line="${line}" time="${(ms / 1000).toFixed(3)}"`
+  const path = attribute(shortened(file))
+  const place = `classname=${path} name=${attribute(name)} file=${path} line="${line}"`
+  const head = `    <testcase ${place} time="${(ms / 1000).toFixed(3)}"`
   if (failures.length + problems.length === 0) return [`${head}/>`]
   const lines = [`${head}>`]
   if (problems.length > 0) lines.push(`      ${errorOf(problems)}`)

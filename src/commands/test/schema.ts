@@ -1,6 +1,6 @@
 /**
- * The form of test files for pipelines (docs/testing.md): what goes in, how long time passes, what is to come out. Read with places by
- * file.ts, printed for editors by `weir schema --tests`.
+ * The form of test files for pipelines (docs/testing.md): what goes in, how long time passes, what is to
+ * come out. Read with places by file.ts, printed for editors by `weir schema --tests`.
  */
 import { z } from 'zod'
 import { duration } from '../../config/fields.ts'

@@ -1,6 +1,7 @@
 /**
- * The JSON Schema that `weir schema` prints, in the hands of a validator such as editors have. Scenario: every example, the files that users
- * come with, and files with mistakes. Guarantee: what Weir takes the schema takes, and common mistakes are underlined.
+ * The JSON Schema that `weir schema` prints, in the hands of a validator such as editors have. Scenario:
+ * every example, the files that users come with, and files with mistakes. Guarantee: what Weir takes the
+ * schema takes, and common mistakes are underlined.
  */
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -55,7 +56,10 @@ test('every example and every test file of the examples is taken', () => {
   }
 })
 
-/** Mistakes that a schema of one file cannot see: what refers to what, what is there twice, what lies in variables, broken YAML. */
+/**
+ * Mistakes that a schema of one file cannot see: what refers to what, what is there twice, what lies in
+ * variables, broken YAML.
+ */
 const UNSEEN: readonly string[] = [
   'bad-set',
   'built-in-protocols-missing',
