@@ -39,6 +39,7 @@ class Connection {
   readonly #agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
   readonly #url: string
   #timer: NodeJS.Timeout | undefined
+  #socket: unknown
 
   constructor(url: string) {
     this.#url = url
@@ -60,6 +61,10 @@ class Connection {
     })
     request.on('error', () => {
       this.closed = true
+    })
+    request.on('socket', (socket) => {
+      this.#socket ??= socket
+      if (socket !== this.#socket) this.closed = true
     })
     request.end(fine)
   }

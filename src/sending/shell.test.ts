@@ -16,6 +16,27 @@ describe('queue', () => {
     expect(counts()).toEqual({ sent: 3, failed: 0, refused: 0, held: 0, inFlight: 0 })
   })
 
+  test('what a crash would lose: items in the queue, unless their senders wait or a log has them', async () => {
+    const held = (made: ReturnType<typeof make>) =>
+      made.meter.read('volatile_items', { otel_signal: 'traces' })
+    const made = make({ queue: { num_consumers: 1 } })
+    made.backend.script.push('hang')
+    await made.shell.consume(spans('a', 'b'))
+    await made.shell.consume(spans('c'))
+    expect(held(made)).toBe(3)
+    await made.clock.advance(60_000) // Cut off, and tried again.
+    expect(made.counts().sent).toBe(3)
+    expect(held(made)).toBe(0)
+
+    const waiting = make({ queue: { wait_for_result: true } })
+    waiting.backend.script.push('hang')
+    const answer = waiting.shell.consume(spans('a'))
+    expect(held(waiting)).toBe(0)
+    await waiting.clock.advance(60_000)
+    await answer
+    expect(held(waiting)).toBe(0)
+  })
+
   test('a batch without items is dropped with success', async () => {
     const { shell, backend } = make()
     await shell.consume(spans())

@@ -179,6 +179,33 @@ describe('acknowledgement', () => {
     expect(batch.meter.read('processor_batch_batch_send_size')).toBe(0)
   })
 
+  test('what a crash would lose: items that were acknowledged, until the next stage has them or they are dropped', async () => {
+    const held = (made: ReturnType<typeof make>) =>
+      made.meter.read('volatile_items', { otel_signal: 'traces' })
+    const sink = new SlowSink()
+    const made = make({ timeout: '1h', send_batch_size: 10 }, { next: sink })
+    await made.consume(spans(4))
+    expect(held(made)).toBe(4)
+    await made.consume(spans(8))
+    await settle()
+    expect(held(made)).toBe(12)
+    sink.calls[0]?.resolve()
+    await settle()
+    expect(held(made)).toBe(0)
+    await made.consume(spans(11))
+    sink.calls[1]?.reject(new RetryableError('no'))
+    await settle()
+    expect(held(made)).toBe(0)
+
+    const holding = make({ timeout: '1h', send_batch_size: 10 }, { next: sink, holdsCaller: true })
+    const answer = holding.consume(spans(12))
+    await settle()
+    expect(held(holding)).toBe(0) // Its sender still has them.
+    sink.calls[2]?.resolve()
+    await answer
+    expect(held(holding)).toBe(0)
+  })
+
   test('held: every caller of a batch gets its outcome', async () => {
     const next = new SlowSink()
     await using batch = make({ send_batch_size: 4, timeout: '1s' }, { next, holdsCaller: true })
