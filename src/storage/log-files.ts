@@ -40,6 +40,7 @@ export interface LogFilesOptions {
   readonly segmentBytes: number
   readonly folderMode: number
   readonly inFlight: number
+  readonly clearsAll?: boolean
   readonly notes: boolean
   readonly limit: Budget | undefined
   readonly logger: Logger
@@ -65,14 +66,15 @@ export class LogFiles {
   #settling: NodeJS.Timeout | undefined
 
   static async open(options: LogFilesOptions): Promise<{ log: LogFiles; recovered: Place[] }> {
-    const { files, folder, folderMode, inFlight } = options
+    const { files, folder, folderMode, inFlight, clearsAll } = options
     await files.makeFolder(folder, folderMode)
     const found = await recoverFiles(options)
     const log = new LogFiles(options, found)
     const recovered = [...found.places]
     // A record with two crashes is sent alone: whatever happened then, it was in none of the others.
-    const suspects = (recovered[0]?.crashes ?? 0) >= 2 ? Math.min(1, inFlight) : inFlight
-    if (found.crashed) for (const place of recovered.slice(0, suspects)) place.crashes++
+    const working = clearsAll ? recovered.filter(({ uncleared }) => uncleared) : recovered
+    const suspects = (working[0]?.crashes ?? 0) >= 2 ? Math.min(1, inFlight) : inFlight
+    if (found.crashed) for (const place of working.slice(0, suspects)) place.crashes++
     await log.#takeOver(found, recovered)
     return { log, recovered }
   }
@@ -232,8 +234,9 @@ export class LogFiles {
   }
 
   clear(place: Place): void {
-    if (place.crashes === 0 || place.released) return
-    place.crashes = 0
+    const tells = this.#options.clearsAll && place.uncleared
+    if ((place.crashes === 0 && !tells) || place.released) return
+    Object.assign(place, { crashes: 0, uncleared: false })
     this.#writer.clear(place)
   }
 

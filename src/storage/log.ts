@@ -80,6 +80,11 @@ export interface LogOptions {
   readonly name: string
   /** How many of the oldest records are being worked on at a time: those a crash is counted for. 0 = none. */
   readonly inFlight: number
+  /**
+   * Records stay for long after the work on them: a crash is counted for the oldest of those that were recovered and
+   * that clear() was not called for.
+   */
+  readonly clearsAll?: boolean
   /** It has notes: then segments go in the order of their age, and none is compacted. */
   readonly notes?: boolean
   /** After a reload: what the predecessor in this thread had not released when it closed, oldest first. */

@@ -328,6 +328,9 @@ class Recovery {
 
   /** Crashes are counted in the headers of the last run, unless it lasted. */
   #settleCrashes(all: readonly Found[], tops: readonly Found[]): void {
+    for (const { segment } of all)
+      for (const place of segment.live)
+        place.uncleared = !this.#cleared.has(`${segment.id}-${place.sequence}`)
     const settled = new Set(all.filter((found) => found.settled).map(({ segment }) => segment.incarnation))
     for (const { segment, header } of tops) {
       if (settled.has(segment.incarnation)) continue

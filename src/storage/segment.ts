@@ -120,6 +120,8 @@ export class Place implements StoredRecord {
   /** Of the payload; known for recovered records. */
   checksum = 0
   crashes = 0
+  /** Recovered, and the work on it has not come to an end (LogOptions.clearsAll). */
+  uncleared = false
   released = false
   /** Who has it: the client that appended it or was handed it. */
   holder: unknown

@@ -51,6 +51,7 @@ export default defineExtension({
           segmentBytes: config.segment_size,
           folderMode: config.directory_permissions,
           inFlight: options.inFlight,
+          clearsAll: options.clearsAll ?? false,
           notes: options.notes ?? false,
           limit: config.max_size > 0 ? host.budget(`bytes/${options.name}`, config.max_size) : undefined,
           logger,

@@ -38,6 +38,7 @@ const READ_AT_A_TIME = 8
 /** Requests that are not done with, in this shard; each takes some hundred bytes of memory. */
 const MOST_HELD = 1_000_000
 const TICK_MS = 250
+const SETTLE_MS = 100
 const ALONE_AFTER_CRASHES = 2
 const PARK_AFTER_CRASHES = 3
 /** After so many failures in a row a request is written anew, so that the files before it can go. */
@@ -64,6 +65,11 @@ export class DurableIntake implements Journal {
   }
   /** What an earlier run left: of which signal it is, is known when it is read. */
   readonly #recovered = new Lane()
+  /**
+   * After a crash: what is handed on of it is known to the log before the next is, so that it is known what
+   * may have crashed.
+   */
+  #careful = false
   #log: DurableLog | undefined
   #noted: NotedDecisions | undefined
   #timer: { cancel(): void } | undefined
@@ -89,6 +95,7 @@ export class DurableIntake implements Journal {
     this.#log = await extension.openLog({
       name: this.name,
       inFlight: READ_AT_A_TIME,
+      clearsAll: true,
       notes: true,
       onInherit: (records) => this.#recover(records),
     })
@@ -105,6 +112,7 @@ export class DurableIntake implements Journal {
 
   #recover(records: readonly StoredRecord[]): void {
     const { recovered } = this.#options.telemetry
+    this.#careful ||= records.some(({ crashes }) => crashes > 0)
     for (const record of records) {
       recovered.add(record.items)
       this.#recovered.push(this.#hold(record))
@@ -215,8 +223,9 @@ export class DurableIntake implements Journal {
       const before = lane.turn
       const { promise, resolve } = Promise.withResolvers<void>()
       lane.turn = promise
-      void this.#readBack(held, before, resolve).finally(() => {
+      void this.#readBack(held, before, resolve).finally(async () => {
         resolve()
+        if (this.#careful && lane === this.#recovered) await this.#settled()
         lane.reading--
         lane.alone = false
         this.#pump(lane)
@@ -224,7 +233,21 @@ export class DurableIntake implements Journal {
     }
   }
 
-  /** Several are read at a time; they are handed on in order: after `before`, which `handed` is for the next. */
+  /**
+   * Resolves when the log knows what was handed on, or soon: under load it may be long until nothing waits
+   * there.
+   */
+  async #settled(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = this.#options.host.clock.after(SETTLE_MS, resolve)
+    await Promise.race([this.#log?.flush().catch(() => {}), promise])
+    timer.cancel()
+  }
+
+  /**
+   * Several are read at a time; they are handed on in order: after `before`, which `handed` is for the
+   * next.
+   */
   async #readBack(held: Held, before: Promise<void>, handed: () => void): Promise<void> {
     const { logger, telemetry, next } = this.#options
     const { record } = held

@@ -2,15 +2,16 @@
  * Requests of a log that wait to be handed on, or to be tried again, in the order they came. What is here
  * is a place in the log, no payload.
  *
- * What failed waits 1 to 30 seconds, twice as long each time. While the next stage refuses, nothing else is
+ * What failed waits 1 to 10 seconds, twice as long each time. While the next stage refuses, nothing else is
  * tried either: a pause, which doubles with each refusal in a row.
  */
 import { Deque } from '../../sending/queue.ts'
 import type { StoredRecord } from '../../storage/log.ts'
 
 const FIRST_DELAY_MS = 1000
-const LAST_DELAY_MS = 30_000
-const LEVELS = 6
+const LAST_DELAY_MS = 10_000
+const LEVELS = 5
+const LONGEST_PAUSE_MS = 5000
 
 /** A request that is not done with. */
 export interface Held {
@@ -52,7 +53,7 @@ export class Lane {
 
   refused(nowMs: number, askedMs: number): void {
     const delayMs = Math.max(askedMs, delayOf(Math.min(this.#refusals++, LEVELS - 1)))
-    this.#pausedUntilMs = nowMs + Math.min(delayMs, LAST_DELAY_MS)
+    this.#pausedUntilMs = nowMs + Math.min(delayMs, LONGEST_PAUSE_MS)
   }
 
   taken(): void {
