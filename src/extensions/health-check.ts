@@ -11,9 +11,21 @@
  */
 import { z } from 'zod'
 import { defineExtension } from '../component/define.ts'
+import { counter } from '../component/telemetry.ts'
 import { harmless, refused } from '../config/fields.ts'
 import { answerBadRequests } from '../net/bad-requests.ts'
 import { http } from '../net/node-http.ts'
+
+/** More are closed at once. */
+const MAX_CONNECTIONS = 64
+
+const telemetry = {
+  refused: counter(
+    'extension_health_check_refused_connections',
+    '{connection}',
+    'Connections over the limit.',
+  ),
+}
 
 const config = z.strictObject({
   endpoint: z.string().default('localhost:13133'),
@@ -32,9 +44,9 @@ export default defineExtension({
   summary: 'Answers on HTTP whether the collector takes data.',
   runsIn: 'main',
   config,
-  telemetry: {},
+  telemetry,
   listeners: (config) => [{ path: ['endpoint'], endpoint: config.endpoint }],
-  create({ id, config, host, service }) {
+  create({ id, config, host, service, telemetry }) {
     const server = http.createServer({ maxHeaderSize: 16 * 1024 }, (request, response) => {
       const path = (request.url ?? '').split('?', 1)[0]
       if (path !== config.path) return void response.writeHead(404).end()
@@ -66,11 +78,17 @@ export default defineExtension({
         ...restarts,
       })
     }
+    let connections = 0
     let listener: { close(): Promise<void> } | undefined
     return {
       async start() {
         listener = await host.listen({ name: `extensions/${id}`, endpoint: config.endpoint }, (socket) => {
-          server.emit('connection', socket)
+          if (++connections > MAX_CONNECTIONS) {
+            telemetry.refused.add(1)
+            socket.destroy()
+          }
+          socket.on('close', () => connections--)
+          if (!socket.destroyed) server.emit('connection', socket)
         })
       },
       async shutdown() {
@@ -86,6 +104,6 @@ export default defineExtension({
 function uptime(ms: number): string {
   const hours = Math.floor(ms / 3_600_000)
   const minutes = Math.floor(ms / 60_000) % 60
-  const seconds = `${(ms / 1000) % 60}s`
+  const seconds = `${(ms % 60_000) / 1000}s`
   return `${hours > 0 ? `${hours}h` : ''}${hours > 0 || minutes > 0 ? `${minutes}m` : ''}${seconds}`
 }
