@@ -39,6 +39,11 @@ export interface Consumer {
    */
   readonly releases?: boolean
   /**
+   * True when what refers to the bytes for longer than that holds `context.lease` of the batch until it is done
+   * with them. Who hands batches on under another context, or not at all, does not say so.
+   */
+  readonly leases?: boolean
+  /**
    * Where receivers hand on only: counts a batch that the receiver has answered for by itself, since it lies
    * in a log. The batches with a delivery (otlp/delivery.ts) that it then hands on are not counted again.
    */

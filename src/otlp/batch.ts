@@ -34,6 +34,13 @@ export interface RequestContext {
    * Its request lies in a durable log: who takes the batch into memory holds this until it is done with it.
    */
   readonly delivery?: Delivery | undefined
+  /** The memory that the bytes lie in is used again when nobody holds this (Consumer.leases). */
+  readonly lease?: Lease | undefined
+}
+
+export interface Lease {
+  hold(): void
+  release(): void
 }
 
 /** Shared by every context without metadata. */

@@ -154,6 +154,11 @@ class Shell implements Consumer, Component {
     return this.#admission === undefined && this.#exporter.releases === true
   }
 
+  /** A queue in memory holds the lease of what it keeps. */
+  get leases(): boolean {
+    return this.#stored === undefined && this.#exporter.releases === true
+  }
+
   async consume(batch: Batch): Promise<void> {
     const queue = this.#sending.queue
     if (batch.itemCount === 0) return
@@ -199,13 +204,20 @@ class Shell implements Consumer, Component {
   }
 
   /** Told when it is sent, or dropped and counted; of what lies in a log also when the process stops. */
-  #held({ itemCount, context: { delivery } }: Batch): (error: Error | undefined) => void {
+  #held({ itemCount, context: { delivery, lease } }: Batch): (error: Error | undefined) => void {
+    lease?.hold()
     if (delivery === undefined) {
       this.#volatile.add(itemCount)
-      return () => this.#volatile.add(-itemCount)
+      return () => {
+        lease?.release()
+        this.#volatile.add(-itemCount)
+      }
     }
     delivery.hold()
-    return (error) => delivery.settle(this.#stays(error) ? error : undefined)
+    return (error) => {
+      lease?.release()
+      delivery.settle(this.#stays(error) ? error : undefined)
+    }
   }
 
   #accept(batch: Batch, size: number, settle: (error: Error | undefined) => void): void {

@@ -6,6 +6,7 @@
 import type { Consumer } from '../component/define.ts'
 import { isRetryable, type RefusedError, RetryableError, toError } from '../errors.ts'
 import type { Batch } from '../otlp/batch.ts'
+import { canLease } from './outlet.ts'
 
 export interface Branch {
   readonly consumer: Consumer
@@ -25,6 +26,7 @@ export function fanOut(branches: readonly Branch[]): Consumer {
       if (errors.length > 0) throw joinErrors(errors, batch.context.delivery !== undefined)
     },
     releases: branches.every((branch) => branch.mutatesData || branch.consumer.releases === true),
+    leases: branches.every((branch) => branch.mutatesData || canLease(branch.consumer)),
     refusal() {
       let refusal: RefusedError | undefined
       for (const branch of branches) refusal ??= branch.consumer.refusal?.()

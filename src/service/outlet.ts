@@ -26,7 +26,7 @@ export class Outlet implements Consumer {
    * memory again.
    */
   fits(next: Consumer): boolean {
-    return !this.releases || next.releases === true
+    return (!this.releases || next.releases === true) && (!this.leases || canLease(next))
   }
 
   consume(batch: Batch): Promise<void> {
@@ -37,4 +37,13 @@ export class Outlet implements Consumer {
   get releases(): boolean {
     return this.#next.releases === true
   }
+
+  get leases(): boolean {
+    return this.#next.leases === true
+  }
+}
+
+/** What it keeps, it holds the lease of; or it keeps nothing. */
+export function canLease(consumer: Consumer): boolean {
+  return consumer.leases === true || consumer.releases === true
 }

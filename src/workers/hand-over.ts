@@ -86,7 +86,7 @@ async function handOverWhole(
 /** What the next stages may ask of the context. Who sent it, and by what, matters to the receiver alone. */
 function essential(context: RequestContext): RequestContext {
   const { metadata, auth, deadlineMs, delivery } = context
-  if (metadata.size > 0 || auth !== undefined) return context
+  if (metadata.size > 0 || auth !== undefined) return { ...context, lease: undefined }
   return deadlineMs === undefined && delivery === undefined ? NO_CONTEXT : { metadata, deadlineMs, delivery }
 }
 

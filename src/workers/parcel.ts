@@ -53,7 +53,7 @@ export function copyBytes(chunk: Uint8Array): Uint8Array {
 /** Cloning costs by the key: what is empty stays here. */
 export function packContext(context: RequestContext): PackedContext | undefined {
   if (context === NO_CONTEXT) return undefined
-  const { metadata, delivery: _toldElsewhere, ...rest } = context
+  const { metadata, delivery: _toldElsewhere, lease: _staysHere, ...rest } = context
   return metadata.size > 0 ? { ...rest, metadata } : rest
 }
 

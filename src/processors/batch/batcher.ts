@@ -12,12 +12,11 @@ import type { Gauge } from '../../component/telemetry.ts'
 import { isRetryable, RefusedError, RetryableError, ShutdownError } from '../../errors.ts'
 import type { Batch, RequestContext, Signal } from '../../otlp/batch.ts'
 import { joinDeliveries } from '../../otlp/delivery.ts'
-import { givePayload } from '../../otlp/payload-pool.ts'
 import { splitBatch } from '../../otlp/split.ts'
 import type { Config } from './config.ts'
 import { type HeldCaller, HeldCallers } from './held-callers.ts'
 import { Owners, type Share } from './owners.ts'
-import { Pile } from './pile.ts'
+import { Pile, SlabLease } from './pile.ts'
 
 /** Batches handed to the next stage that it has not answered. */
 export const BATCHES_IN_FLIGHT = 4
@@ -54,7 +53,8 @@ interface ReadyBatch {
   readonly trigger: Trigger
   readonly callers: readonly HeldCaller[]
   readonly share: Share
-  readonly slabs: readonly Uint8Array[]
+  /** Of the memory it lies in; undefined when the garbage collector sees to that. */
+  readonly lease: SlabLease | undefined
 }
 
 interface WaitingCaller {
@@ -69,6 +69,8 @@ export class Batcher {
   readonly #options: BatcherOptions
   /** Items that make a batch due. */
   readonly #dueItems: number
+  /** Everybody behind says when the bytes are done with. */
+  readonly #pooled: boolean
   readonly #pile: Pile
   readonly #callers: HeldCallers | undefined
   readonly #owners = new Owners()
@@ -86,7 +88,9 @@ export class Batcher {
     const { config } = options
     this.#options = options
     this.#dueItems = config.timeout === 0 ? 1 : Math.max(1, config.send_batch_size)
-    this.#pile = new Pile(options.signal, options.context, options.next.releases === true)
+    const { next } = options
+    this.#pooled = next.releases === true || next.leases === true
+    this.#pile = new Pile(options.signal, options.context, this.#pooled)
     this.#callers = options.holdsCaller ? new HeldCallers() : undefined
     this.#timerStartMs = options.clock.monotonicMs()
   }
@@ -160,17 +164,21 @@ export class Batcher {
     this.#restartTimer()
     if (this.#pile.items === 0) return
     const { batch, slabs } = this.#pile.take()
+    const lease = this.#pooled ? new SlabLease(slabs) : undefined
+    lease?.hold()
     const most = this.#options.config.send_batch_max_size
     if (most === 0 || batch.itemCount <= most) {
-      this.#makeReady(batch, trigger, slabs)
+      this.#makeReady(batch, trigger, lease)
+      lease?.release()
       return
     }
     for (const piece of this.#pieces(batch, most)) {
       if (trigger === 'size' && piece.itemCount < this.#dueItems) {
         this.#pile.add(piece) // The last one, which is not due yet.
         this.#armTimer()
-      } else this.#makeReady(piece, trigger, []) // Pieces share slabs: left to the collector.
+      } else this.#makeReady(piece, trigger, lease)
     }
+    lease?.release()
   }
 
   #pieces(batch: Batch, most: number): readonly Batch[] {
@@ -181,10 +189,11 @@ export class Batcher {
     }
   }
 
-  #makeReady(batch: Batch, trigger: Trigger, slabs: readonly Uint8Array[]): void {
+  #makeReady(batch: Batch, trigger: Trigger, lease: SlabLease | undefined): void {
+    lease?.hold()
     const { itemCount } = batch
     const callers = this.#callers?.assign(itemCount) ?? []
-    this.#ready.push({ batch, trigger, slabs, callers, share: this.#owners.assign(itemCount) })
+    this.#ready.push({ batch, trigger, lease, callers, share: this.#owners.assign(itemCount) })
   }
 
   /** Sends what is ready as far as there is room, then lets waiting callers in. */
@@ -213,11 +222,12 @@ export class Batcher {
     const { deliveries } = ready.share
     // It holds each of them until it ends; what they were held for here ends with the answer.
     const delivery = deliveries.length === 0 ? undefined : joinDeliveries(deliveries)
-    const { batch } = ready
+    const { batch, lease } = ready
+    const plain = delivery === undefined && lease === undefined
     let answer: Promise<void>
     try {
       answer = this.#options.next.consume(
-        delivery ? batch.withContext({ ...batch.context, delivery }) : batch,
+        plain ? batch : batch.withContext({ ...batch.context, delivery, lease }),
       )
     } catch (error) {
       answer = Promise.reject(error)
@@ -234,7 +244,7 @@ export class Batcher {
     this.#inFlight--
     if (error === undefined) this.#options.onSent(ready.batch, ready.trigger)
     this.#answer(ready, error)
-    for (const slab of ready.slabs) givePayload(slab)
+    ready.lease?.release()
     this.#pump()
   }
 

@@ -6,8 +6,8 @@
  * leaving the buffers to the garbage collector costs more than that. Where the next stage lets go of the bytes, the slabs too are
  * used again.
  */
-import { Batch, type RequestContext, type Signal } from '../../otlp/batch.ts'
-import { takePayload } from '../../otlp/payload-pool.ts'
+import { Batch, type Lease, type RequestContext, type Signal } from '../../otlp/batch.ts'
+import { givePayload, takePayload } from '../../otlp/payload-pool.ts'
 import { putRange } from '../../otlp/wire.ts'
 
 const LEAST_SLAB_BYTES = 4 * 1024
@@ -34,7 +34,7 @@ export class Pile {
   /** Follows the traffic, so that a thousand quiet groups do not hold a large slab each. */
   #slabBytes = LEAST_SLAB_BYTES
 
-  /** `pooled`: who takes the batch gives its slabs back to the payload pool. */
+  /** `pooled`: who takes the batch sees that its slabs go back to the payload pool. */
   constructor(signal: Signal, context: RequestContext, pooled: boolean) {
     this.#signal = signal
     this.#context = context
@@ -80,5 +80,24 @@ export class Pile {
       this.#slabBytes /= 2
     this.#copiedBytes = 0
     return { batch, slabs }
+  }
+}
+
+/** The slabs of a batch go back to the payload pool when the last one who holds the lease releases it. */
+export class SlabLease implements Lease {
+  readonly #slabs: readonly Uint8Array[]
+  #holds = 0
+
+  constructor(slabs: readonly Uint8Array[]) {
+    this.#slabs = slabs
+  }
+
+  hold(): void {
+    this.#holds++
+  }
+
+  release(): void {
+    if (--this.#holds > 0) return
+    for (const slab of this.#slabs) givePayload(slab)
   }
 }
