@@ -21,7 +21,7 @@ export interface CallAnswer {
 export class GrpcBackend {
   readonly calls: ReceivedCall[] = []
   readonly script: CallAnswer[] = []
-  always: CallAnswer = {}
+  always: CallAnswer | ((call: ReceivedCall) => CallAnswer) = {}
   cancelled = 0
   endpoint = ''
   readonly #server = new grpc.Server({ 'grpc.max_receive_message_length': -1 })
@@ -52,9 +52,11 @@ export class GrpcBackend {
     callback: grpc.sendUnaryData<Buffer>,
   ): void {
     const { request: message, metadata } = call
-    this.calls.push({ path, message, metadata, deadline: call.getDeadline() })
+    const received = { path, message, metadata, deadline: call.getDeadline() }
+    this.calls.push(received)
     call.on('cancelled', () => this.cancelled++)
-    const answer = this.script.shift() ?? this.always
+    const step = this.script.shift() ?? this.always
+    const answer = typeof step === 'function' ? step(received) : step
     if (answer.hang) return
     if (!answer.code) {
       callback(null, Buffer.from(answer.message ?? []))

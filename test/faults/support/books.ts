@@ -7,6 +7,7 @@ import { isKept, SPANS_PER_TRACE } from './spans.ts'
 
 const SENT = 1
 const ACKED = 2
+const REFUSED = 4
 
 export class Books {
   readonly limit: number
@@ -24,6 +25,8 @@ export class Books {
   duplicatesWithoutCrash = 0
   longestUnreleasedMs = 0
   strangers = 0
+  /** The backend refused them for good. */
+  refused = 0
 
   constructor(limit = 4_000_000) {
     this.limit = limit
@@ -68,14 +71,20 @@ export class Books {
     this.#firstMs[serial] = nowMs
   }
 
+  /** A backend does so: whoever was to deliver the span has to count it as failed. */
+  refuse = (serial: number): void => {
+    this.#state[serial] = (this.#state[serial] ?? 0) | REFUSED
+    this.refused++
+  }
+
   isAcked = (serial: number): boolean => ((this.#state[serial] ?? 0) & ACKED) !== 0
   isDelivered = (serial: number): boolean => (this.#delivered[serial] ?? 0) > 0
 
-  /** Acknowledged and not delivered, whatever a policy says. */
+  /** Acknowledged, and neither delivered nor refused for good by the backend, whatever a policy says. */
   missing(): number {
     let missing = 0
     for (let serial = 0; serial < this.limit; serial++)
-      if (this.isAcked(serial) && !this.isDelivered(serial)) missing++
+      if (((this.#state[serial] ?? 0) & (ACKED | REFUSED)) === ACKED && !this.isDelivered(serial)) missing++
     return missing
   }
 

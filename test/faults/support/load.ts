@@ -18,7 +18,7 @@ export interface LoadOptions {
   readonly pauseMs?: number
   /** Bytes beside what each span has. */
   readonly padding?: number
-  /** Refused requests are sent again until they are taken, or the load stops. */
+  /** Refused requests are sent again until they are taken. */
   readonly retry?: boolean
 }
 
@@ -28,6 +28,7 @@ export class Load {
   readonly #options: LoadOptions
   readonly #agent: Agent
   #running = false
+  #gone = false
   #senders: Promise<void>[] = []
   #nextTrace = 0
   /** Requests by what became of them. */
@@ -46,7 +47,7 @@ export class Load {
     return this
   }
 
-  /** Starts no request any more; resolves when the last one is answered. */
+  /** Begins no request any more; resolves when the last one is answered, or taken when refused ones are sent again. */
   async stop(): Promise<void> {
     this.#running = false
     await Promise.all(this.#senders)
@@ -54,6 +55,7 @@ export class Load {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#running = false
+    this.#gone = true
     await this.#agent.destroy()
     await Promise.all(this.#senders)
   }
@@ -80,7 +82,7 @@ export class Load {
         return
       }
       await sleep(waitMs)
-    } while (retry && this.#running)
+    } while (retry && !this.#gone)
   }
 
   /** Gives how long to wait before the next; 0 when it was taken. */

@@ -15,6 +15,8 @@ export type Act =
 
 export class Sink {
   act: () => Act = () => ({ kind: 'take' })
+  /** Told of the spans in requests that are refused for good. */
+  refuse: (serial: number) => void = () => {}
   readonly acts = new Map<Act['kind'], number>()
   readonly #note: (serial: number) => void
   #server: http.Server | undefined
@@ -49,6 +51,7 @@ export class Sink {
     this.acts.set(act.kind, (this.acts.get(act.kind) ?? 0) + 1)
     if (act.kind === 'hang') return
     if (act.kind === 'refuse') {
+      if (act.status === 400) eachSerial(body, this.refuse)
       response.writeHead(act.status, act.retryAfter ? { 'retry-after': act.retryAfter } : {}).end('not now')
       return
     }
