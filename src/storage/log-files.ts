@@ -234,9 +234,9 @@ export class LogFiles {
   }
 
   clear(place: Place): void {
-    const tells = this.#options.clearsAll && place.uncleared
-    if ((place.crashes === 0 && !tells) || place.released) return
-    Object.assign(place, { crashes: 0, uncleared: false })
+    if (place.released || (place.crashes === 0 && !(this.#options.clearsAll && place.uncleared))) return
+    place.crashes = 0
+    place.uncleared = false
     this.#writer.clear(place)
   }
 

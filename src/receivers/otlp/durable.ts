@@ -9,6 +9,8 @@
  *
  * In memory is only what the next stage has not taken yet, up to PAYLOAD_BYTES: what comes beyond that
  * waits in the log.
+ *
+ * Longer than other files: it is the one place that knows what becomes of a record.
  */
 import type { Consumer } from '../../component/define.ts'
 import type { Host } from '../../component/host.ts'
