@@ -97,7 +97,7 @@ function readInteger(text: JsonText): void {
 function readUnusualInteger(text: JsonText): void {
   const start = text.at
   const number = numberText(text)
-  const match = /^([-+]?)(\d+)(?:\.(\d*))?(?:[eE]([-+]?\d+))?$/.exec(number)
+  const match = /^([-+]?)(\d+)(?:\.(\d+))?(?:[eE]([-+]?\d+))?$/.exec(number)
   if (!match || number.length > LONGEST_NUMBER) text.fail('expected an integer', start)
   const [, sign, whole = '', fraction = '', exponent = '0'] = match
   const shift = Number(exponent) - fraction.length
