@@ -27,6 +27,7 @@ import {
   Predecessor,
 } from './keep.ts'
 import { Outlet } from './outlet.ts'
+import { whereSeriesMeet } from './series-order.ts'
 
 export interface GraphParts {
   readonly config: ServiceConfig
@@ -217,6 +218,7 @@ class GraphBuilder {
     let mutatesData = false
     const first = this.#startLevelOf(pipeline)
     const holdsCaller = mustHoldCaller(this.#config, pipeline, new Set())
+    const meeting = whereSeriesMeet(this.#config, pipeline)
     for (let index = pipeline.processors.length - 1; index >= 0; index--) {
       const id = pipeline.processors[index] ?? ''
       const component = get(this.#config.processors, id)
@@ -234,7 +236,8 @@ class GraphBuilder {
         create: (settings, outlet) =>
           definition.create({ ...settings, signal, pipeline: pipeline.id, next: outlet(''), holdsCaller }),
       })
-      next = this.#withAffinity(definition.affinity ?? 'none', node.name, edges.before(node.component))
+      const affinity = definition.affinity ?? (index === meeting ? 'series' : 'none')
+      next = this.#withAffinity(affinity, node.name, edges.before(node.component))
       mutatesData ||= definition.capabilities.mutatesData
     }
     const head = this.#environment.taps?.head(pipeline.id, next) ?? next
