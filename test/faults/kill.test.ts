@@ -1,8 +1,9 @@
 /**
- * Scenario: Weir with `storage` on its receiver, tail sampling, batch and an exporter, in two shards, is killed at random moments under
- * load and started again, over and over. Traces come in halves; only the second tells whether the policy keeps them.
- * Guarantee: no span that was acknowledged is lost but by policy; traces stay whole; only what had been delivered without being released
- * arrives twice. In the full run the Go collector with its persistent queue gets the same load and kills, for comparison.
+ * Scenario: Weir with `storage` on its receiver, tail sampling, batch and an exporter, in two shards, is
+ * killed at random moments under load and started again, over and over. Traces come in halves; only the
+ * second tells whether the policy keeps them. Guarantee: no span that was acknowledged is lost but by
+ * policy; traces stay whole; only what had been delivered without being released arrives twice. In the full
+ * run the Go collector with its persistent queue gets the same load and kills, for comparison.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

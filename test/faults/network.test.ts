@@ -1,7 +1,8 @@
 /**
- * Scenario: between Weir and its backend the network delays, throttles, cuts, resets and goes silent; the backend refuses with all that is
- * retryable, hangs, takes a request and breaks off the answer, and refuses some for good. All by a seeded schedule, then it is well again.
- * Guarantee: every acknowledged span arrives, or is counted as failed where the backend refused it for good; over HTTP and gRPC.
+ * Scenario: between Weir and its backend the network delays, throttles, cuts, resets and goes silent; the
+ * backend refuses with all that is retryable, hangs, takes a request and breaks off the answer, and refuses
+ * some for good. All by a seeded schedule, then it is well again. Guarantee: every acknowledged span
+ * arrives, or is counted as failed where the backend refused it for good; over HTTP and gRPC.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'

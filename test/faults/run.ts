@@ -1,6 +1,7 @@
 /**
- * Runs the fault bench: `npm run test:faults` a seeded part of each suite, `npm run test:faults -- --full` the whole, which writes its
- * results as the table of docs/reliability.md. Other arguments go to vitest: names of files, `-t` and so on.
+ * Runs the fault bench: `npm run test:faults` a seeded part of each suite, `npm run test:faults -- --full`
+ * the whole, which writes its results as the table of docs/reliability.md. Other arguments go to vitest:
+ * names of files, `-t` and so on.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

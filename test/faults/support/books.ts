@@ -1,7 +1,9 @@
 /**
- * What became of each span, by serial number: sent, acknowledged, and how often delivered. Bounded: a few bytes for each of `limit` spans.
+ * What became of each span, by serial number: sent, acknowledged, and how often delivered. Bounded: a few
+ * bytes for each of `limit` spans.
  *
- * The invariant that cases check: what was acknowledged is delivered, still held, sampled out by policy, or counted as dropped.
+ * The invariant that cases check: what was acknowledged is delivered, still held, sampled out by policy, or
+ * counted as dropped.
  */
 import { isKept, SPANS_PER_TRACE } from './spans.ts'
 
@@ -89,8 +91,8 @@ export class Books {
   }
 
   /**
-   * By the policy of the tail sampling cases. Only the last span of a trace tells what becomes of it: where that was not
-   * acknowledged, nobody knows; then only that the trace is whole is checked.
+   * By the policy of the tail sampling cases. Only the last span of a trace tells what becomes of it: where
+   * that was not acknowledged, nobody knows; then only that the trace is whole is checked.
    */
   sampled() {
     const counts = { kept: 0, lost: 0, discarded: 0, wrong: 0, unknown: 0, torn: 0 }

@@ -1,6 +1,7 @@
 /**
- * Senders over OTLP/HTTP, each with one request open at a time, that note in the books what was sent and what was acknowledged. Whatever is
- * answered, or not, is counted; a sender that was refused waits and goes on, with the same request when `retry` is set.
+ * Senders over OTLP/HTTP, each with one request open at a time, that note in the books what was sent and
+ * what was acknowledged. Whatever is answered, or not, is counted; a sender that was refused waits and goes
+ * on, with the same request when `retry` is set.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent, request } from 'undici'
@@ -47,7 +48,10 @@ export class Load {
     return this
   }
 
-  /** Begins no request any more; resolves when the last one is answered, or taken when refused ones are sent again. */
+  /**
+   * Begins no request any more; resolves when the last one is answered, or taken when refused ones are sent
+   * again.
+   */
   async stop(): Promise<void> {
     this.#running = false
     await Promise.all(this.#senders)

@@ -1,5 +1,6 @@
 /**
- * A TCP proxy on loopback that does to what passes what a bad network does. Each fault counts how often it struck.
+ * A TCP proxy on loopback that does to what passes what a bad network does. Each fault counts how often it
+ * struck.
  *
  *     const proxy = await new FaultProxy(backendPort).start()
  *     proxy.fault = 'cut'

@@ -1,6 +1,7 @@
 /**
- * How long the fault bench runs. `npm run test:faults -- --full` runs whole lists (WEIR_FULL=1); otherwise a seeded part of each runs with
- * the other tests. WEIR_SEED repeats a schedule. A suite reports what it did in one line, which a full run collects (run.ts).
+ * How long the fault bench runs. `npm run test:faults -- --full` runs whole lists (WEIR_FULL=1); otherwise a
+ * seeded part of each runs with the other tests. WEIR_SEED repeats a schedule. A suite reports what it did
+ * in one line, which a full run collects (run.ts).
  */
 import { appendFileSync } from 'node:fs'
 

@@ -1,6 +1,6 @@
 /**
- * An OTLP/HTTP backend that notes the spans it takes in the books, keeps no body, and misbehaves as `act` says for each request. It can go
- * away and come back at the same port.
+ * An OTLP/HTTP backend that notes the spans it takes in the books, keeps no body, and misbehaves as `act`
+ * says for each request. It can go away and come back at the same port.
  */
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'

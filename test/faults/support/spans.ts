@@ -1,6 +1,6 @@
 /**
- * Requests whose spans carry serial numbers as ids. They are cut from a template by patching it, and found again by a walk over the bytes,
- * so that load and sink in one process keep up with the collector.
+ * Requests whose spans carry serial numbers as ids. They are cut from a template by patching it, and found
+ * again by a walk over the bytes, so that load and sink in one process keep up with the collector.
  */
 import { encode } from '../../support/otlp.ts'
 
