@@ -148,6 +148,18 @@ export const pipelineSchema = z.strictObject({
   exporters: z.array(z.string()).default([]),
 })
 
+/** What who reaches the admin endpoint may have recorded (docs/sampling-replay.md). Absent: nothing. */
+const capture = z.strictObject({
+  directory: z
+    .string()
+    .min(1)
+    .meta({ description: 'Where captures are written; made when it is not there.' }),
+  max_size_mib: z.int().min(1).max(1_048_576).default(1024).meta({ description: 'Of one capture.' }),
+  max_duration: duration()
+    .refine((ms) => ms >= 1000 && ms <= 24 * 3600 * 1000, { error: 'expected 1s to 24h' })
+    .prefault('10m'),
+})
+
 export const serviceSchema = z.strictObject({
   extensions: z.array(z.string()).default([]).meta({ description: 'Ids of extensions, in starting order.' }),
   pipelines: z.record(z.string(), pipelineSchema).default({}),
@@ -158,7 +170,10 @@ export const serviceSchema = z.strictObject({
   supervision: supervision.prefault({}),
   admin: z
     .strictObject({
-      endpoint: z.string().default('localhost:8889').meta({ description: 'Where POST /-/reload is taken.' }),
+      endpoint: z.string().default('localhost:8889').meta({
+        description: 'Where POST /-/reload and POST /-/capture are taken.',
+      }),
+      capture: capture.nullish(),
     })
     .nullish(),
   telemetry: z

@@ -54,6 +54,14 @@ export interface MetricsTelemetry {
   }[]
 }
 
+/** What captures may take: `service.admin.capture`. */
+export interface CaptureSettings {
+  readonly directory: string
+  readonly max_size_mib: number
+  /** In ms. */
+  readonly max_duration: number
+}
+
 /** When a shard is ended and started again. 0 = never, or what the machine allows. */
 export interface Supervision {
   readonly heartbeatTimeoutMs: number
@@ -78,7 +86,9 @@ export interface ServiceConfig {
     /** How long SIGTERM may take before what is left is given up, in ms. */
     readonly shutdownTimeoutMs: number
     /** Where the admin endpoint listens, if there is one. */
-    readonly admin: { readonly endpoint: string } | undefined
+    readonly admin:
+      | { readonly endpoint: string; readonly capture?: CaptureSettings | null | undefined }
+      | undefined
     readonly supervision: Supervision
     readonly telemetry: {
       readonly logs: LogsTelemetry

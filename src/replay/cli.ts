@@ -39,6 +39,7 @@ export function addSamplingCommands(
 ): void {
   const several = (value: string, all: string[] = []) => [...all, value]
   const sampling = program.command('sampling').description('what sampling policies keep of recorded traffic')
+  addCapture(sampling)
   sampling
     .command('replay')
     .description('run recorded traces through one or two tail_sampling configurations in virtual time')
@@ -69,6 +70,37 @@ export function addSamplingCommands(
         })),
         inputs: input,
       })
+    })
+}
+
+interface CaptureFlags {
+  readonly endpoint: string
+  readonly pipeline: string
+  readonly duration: string
+  readonly maxMb: number
+  readonly out?: string
+}
+
+const CAPTURE_HELP = `
+The collector needs service.admin.capture in its configuration (docs/sampling-replay.md).
+
+Example:
+  $ weir sampling capture --duration 60s --out monday.otlp
+`
+
+function addCapture(sampling: Command): void {
+  sampling
+    .command('capture')
+    .description('have a running collector record what enters a pipeline')
+    .option('-e, --endpoint <host:port>', 'its admin endpoint', 'localhost:8889')
+    .option('-p, --pipeline <id>', 'whose data', 'traces')
+    .option('-d, --duration <time>', 'how long', '60s')
+    .option('-m, --max-mb <count>', 'how much at most', positive, 100)
+    .option('-o, --out <file>', 'where to put it; else it stays in the directory of the collector')
+    .addHelpText('after', CAPTURE_HELP)
+    .action(async (flags: CaptureFlags) => {
+      const { captureCommand } = await import('./capture-client.ts')
+      await captureCommand(flags)
     })
 }
 

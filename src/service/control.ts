@@ -2,8 +2,12 @@
  * What tells a running service to read its configuration again: SIGHUP, changed files (`--watch`) and the
  * admin endpoint.
  */
+import { systemClock } from '../component/clock.ts'
 import type { LoadedConfig } from '../config/load.ts'
-import { type AdminServer, startAdminServer } from './admin-server.ts'
+import type { ServiceConfig } from '../config/types.ts'
+import { answerCapture } from './admin-capture.ts'
+import { type AdminCall, type AdminServer, startAdminServer } from './admin-server.ts'
+import { Captures, captureTelemetry } from './capture.ts'
 import type { Changes } from './changes.ts'
 import { FileWatch } from './file-watch.ts'
 import type { LiveLogger } from './live-logger.ts'
@@ -24,12 +28,20 @@ export class Control {
   readonly #reloader: Reloader
   readonly #files: FileWatch | undefined
   #admin: { readonly endpoint: string; readonly server: AdminServer } | undefined
-  #shutdownTimeoutMs: number
+  readonly #captures: Captures
+  /** The one that runs. */
+  #config: ServiceConfig
 
   constructor(service: Service, options: ControlOptions, log: LiveLogger) {
     this.#service = service
     this.#log = log
-    this.#shutdownTimeoutMs = options.loaded.config.service.shutdownTimeoutMs
+    this.#config = options.loaded.config
+    this.#captures = new Captures({
+      gather: (scope, question, timeoutMs) => service.gather(scope, question, timeoutMs),
+      clock: systemClock,
+      logger: log.logger,
+      telemetry: service.meter.instruments(captureTelemetry, {}),
+    })
     this.#reloader = new Reloader({
       load: options.reload,
       apply: (loaded) => this.#apply(loaded),
@@ -50,7 +62,7 @@ export class Control {
 
   /** Of the configuration that runs. */
   get shutdownTimeoutMs(): number {
-    return this.#shutdownTimeoutMs
+    return this.#config.service.shutdownTimeoutMs
   }
 
   /** For the list of listeners. */
@@ -77,7 +89,7 @@ export class Control {
     })
     this.#admin = admin
     if (admin !== before) before?.server.close()
-    this.#shutdownTimeoutMs = service.shutdownTimeoutMs
+    this.#config = loaded.config
     this.#log.use(service.telemetry.logs)
     this.#files?.set(loaded.files)
     return changes
@@ -85,6 +97,13 @@ export class Control {
 
   async #listen(endpoint: string | undefined) {
     if (endpoint === undefined) return undefined
-    return { endpoint, server: await startAdminServer(endpoint, () => this.#reloader.reload('admin')) }
+    const calls: Readonly<Record<string, AdminCall>> = {
+      '/-/reload': async () => {
+        const body = await this.#reloader.reload('admin')
+        return { status: body.result === 'refused' ? 400 : 200, body }
+      },
+      '/-/capture': (query, gone) => answerCapture(this.#captures, this.#config, query, gone),
+    }
+    return { endpoint, server: await startAdminServer(endpoint, calls) }
   }
 }

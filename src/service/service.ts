@@ -167,6 +167,11 @@ export class Service {
     clearTimeout(this.#settling)
   }
 
+  /** Asks what answers to `scope` on every shard; those that do not answer in time are left out. */
+  async gather(scope: string, question: string, timeoutMs: number): Promise<Uint8Array[]> {
+    return (await this.#pool?.gather(scope, question, timeoutMs)) ?? []
+  }
+
   /** Where everything listens, by name: ports 0 are resolved. */
   listeners(): Readonly<Record<string, string>> {
     return Object.fromEntries(this.#places)
