@@ -122,6 +122,8 @@ export class ShardPool {
   }
 
   #reason(index: number): string {
+    const fault = this.#shards[index]?.fault
+    if (fault !== undefined) return `shard ${index} is being ended: ${CAUSES[fault]}`
     const cause = this.#causes[index]
     if (cause === undefined) return `shard ${index} is restarting`
     const deaths = this.#deaths[index] ?? 0

@@ -5,6 +5,7 @@
  * shared fail retryably, health says why meanwhile, the other shard serves on, and the books close: accepted =
  * delivered + held + lost and counted.
  */
+import { writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -26,12 +27,12 @@ const LABELS = { throw: 'error', reject: 'error', spin: 'hang', buffers: 'memory
 let weir: RunningWeir
 let backend: HttpBackend
 let metricsPort = 0
-beforeAll(async () => {
-  backend = await new HttpBackend().start()
-  backend.always = () => {} // It hangs: what is sent stays in the queue.
-  metricsPort = await freePort()
+/** Filling memory takes its time on a busy machine: only a loop is to be found by its silence. */
+const LONG = '60s'
+
+function config(heartbeatTimeout: string) {
   const http = { protocols: { http: { endpoint: 'localhost:0' } } }
-  weir = await startWeir({
+  return {
     plugins: [join(import.meta.dirname, 'plugins/deadly.ts')],
     receivers: { otlp: http, 'otlp/shared': http },
     processors: {
@@ -52,7 +53,7 @@ beforeAll(async () => {
       shards: 2,
       extensions: ['health_check'],
       supervision: {
-        ...{ heartbeat_timeout: '2s', restart_max_interval: '500ms' },
+        ...{ heartbeat_timeout: heartbeatTimeout, restart_max_interval: '500ms' },
         ...{ max_heap_mib: 96, max_memory_mib: 400 },
       },
       telemetry: {
@@ -70,7 +71,14 @@ beforeAll(async () => {
         },
       },
     },
-  })
+  }
+}
+
+beforeAll(async () => {
+  backend = await new HttpBackend().start()
+  backend.always = () => {} // It hangs: what is sent stays in the queue.
+  metricsPort = await freePort()
+  weir = await startWeir(config(LONG))
 })
 afterAll(async () => {
   await weir?.[Symbol.asyncDispose]()
@@ -132,6 +140,14 @@ async function books() {
   return { accepted: all, held, sent, lost, lostInAll, open: all - held - sent - lost }
 }
 
+/** A reload changes what main looks for, and nothing else. */
+async function expectSignsWithin(heartbeatTimeout: string): Promise<void> {
+  const since = weir.log.length
+  writeFileSync(weir.configPath, JSON.stringify(config(heartbeatTimeout)))
+  weir.signal('SIGHUP')
+  await weir.logged(({ msg }) => msg === 'reloaded', since)
+}
+
 async function health(): Promise<{ status: number; body: Plain }> {
   const response = await fetch(`http://${weir.address('extensions/health_check')}/`)
   return { status: response.status, body: await response.json() }
@@ -178,6 +194,7 @@ for (const [act, cause] of Object.entries(CAUSES)) {
     expect(before.open).toBe(0)
     expect(before.held).toBeGreaterThan(200)
     const sockets = await idleConnections(16)
+    if (act === 'spin') await expectSignsWithin('2s')
     const since = weir.log.length
 
     await expect(post('otlp', [`do ${act}`])).rejects.toThrow()
@@ -207,6 +224,7 @@ for (const [act, cause] of Object.entries(CAUSES)) {
     expect(sum(await page(), 'otelcol_shard_deaths', `cause="${label}"`)).toBeGreaterThan(0)
     expect(sum(await page(), 'otelcol_shards_down')).toBe(0)
     expect(weir.log.slice(since).filter(({ msg }) => msg === 'shard is back')).toHaveLength(1)
+    if (act === 'spin') await expectSignsWithin(LONG)
   })
 }
 
@@ -227,3 +245,22 @@ test('what was held by shards that lived is delivered', async () => {
   // Of what was lost, some had reached the backend, which had not answered.
   expect(missing.length).toBeLessThanOrEqual(lost)
 }, 120_000)
+
+test('a pause of the whole process ends no shard', async () => {
+  await using paused = await startWeir({
+    receivers: { otlp: { protocols: { http: { endpoint: 'localhost:0' } } } },
+    exporters: { nop: null },
+    service: {
+      shards: 2,
+      supervision: { heartbeat_timeout: '2s' },
+      telemetry: { metrics: { level: 'none' } },
+      pipelines: { traces: { receivers: ['otlp'], exporters: ['nop'] } },
+    },
+  })
+  paused.signal('SIGSTOP')
+  await new Promise((resolve) => setTimeout(resolve, 4000))
+  paused.signal('SIGCONT')
+  await new Promise((resolve) => setTimeout(resolve, 1000))
+  expect(await paused.stop()).toBe(0)
+  expect(paused.log.filter(({ level }) => level === 'error')).toEqual([])
+})
