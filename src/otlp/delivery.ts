@@ -41,14 +41,21 @@ export class Delivery {
   readonly journal: Journal
   /** Of a request that comes from the log: what was decided before on what is in it. */
   readonly decided: readonly Decisions[]
+  /** It is among what a crash left, and more of that may follow. */
+  readonly recovered: boolean
   readonly #end: (error: unknown) => void
   #holds = 1
   #error: unknown
 
   /** Held once, by its maker. `end` is called once. */
-  constructor(journal: Journal, decided: readonly Decisions[], end: (error: unknown) => void) {
+  constructor(
+    journal: Journal,
+    { decided, recovered }: { readonly decided: readonly Decisions[]; readonly recovered: boolean },
+    end: (error: unknown) => void,
+  ) {
     this.journal = journal
     this.decided = decided
+    this.recovered = recovered
     this.#end = end
   }
 
@@ -72,7 +79,8 @@ export function worse(known: unknown, error: unknown): unknown {
 export function joinDeliveries(deliveries: readonly Delivery[]): Delivery {
   for (const delivery of deliveries) delivery.hold()
   const decided = deliveries.flatMap((delivery) => delivery.decided)
-  return new Delivery(joinJournals(deliveries), decided.length === 0 ? NO_DECISIONS : decided, (error) => {
+  const recovered = deliveries.some((delivery) => delivery.recovered)
+  return new Delivery(joinJournals(deliveries), { decided, recovered }, (error) => {
     for (const delivery of deliveries) delivery.settle(error)
   })
 }

@@ -26,6 +26,7 @@ export interface DeliveryMessage {
 export interface PackedDelivery {
   readonly journal: number
   readonly decided: readonly Decisions[]
+  readonly recovered: boolean
 }
 
 let links = 0
@@ -75,9 +76,9 @@ export class LinkDeliveries {
   }
 
   /** The delivery of a parcel that has come, held once. */
-  take(id: number, { journal, decided }: PackedDelivery): Delivery {
+  take(id: number, { journal, ...origin }: PackedDelivery): Delivery {
     const cuts = this.#cuts
-    return new Delivery(this.#peerJournal(journal), decided, (error) => {
+    return new Delivery(this.#peerJournal(journal), origin, (error) => {
       if (cuts !== this.#cuts) return
       const packed = error === undefined ? undefined : packError(toError(error))
       ;(this.#outgoing().ended ??= []).push({ id, error: packed })
@@ -134,20 +135,23 @@ export class LinkDeliveries {
 
   /** A context without its delivery, and what the peer is told of that. */
   pack(delivery: Delivery | undefined): PackedDelivery | undefined {
-    return delivery && { journal: this.journalNumber(delivery.journal), decided: delivery.decided }
+    if (delivery === undefined) return undefined
+    const { journal, decided, recovered } = delivery
+    return { journal: this.journalNumber(journal), decided, recovered }
   }
 
   /**
-   * The journal's number when that is all there is to tell; -1 when there is no delivery; undefined when
-   * there is more.
+   * One number when that is all there is to tell, of the journal and whether it was recovered; -1 when there
+   * is no delivery; undefined when there is more.
    */
   plain(delivery: Delivery | undefined): number | undefined {
     if (delivery === undefined) return -1
-    return delivery.decided.length === 0 ? this.journalNumber(delivery.journal) : undefined
+    if (delivery.decided.length > 0) return undefined
+    return this.journalNumber(delivery.journal) * 2 + (delivery.recovered ? 1 : 0)
   }
 
   /** The counterpart of plain(). */
-  takePlain(id: number, journal: number): Delivery {
-    return this.take(id, { journal, decided: NO_DECISIONS })
+  takePlain(id: number, plain: number): Delivery {
+    return this.take(id, { journal: plain >> 1, decided: NO_DECISIONS, recovered: (plain & 1) === 1 })
   }
 }

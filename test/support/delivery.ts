@@ -25,10 +25,14 @@ export class TestJournal implements Journal {
   }
 }
 
-export function track(journal: Journal = new TestJournal(), decided: readonly Decisions[] = NO_DECISIONS) {
+export function track(
+  journal: Journal = new TestJournal(),
+  decided: readonly Decisions[] = NO_DECISIONS,
+  recovered = false,
+) {
   const request = {
     state: 'held' as 'held' | 'done' | Error,
-    delivery: new Delivery(journal, decided, (error) => {
+    delivery: new Delivery(journal, { decided, recovered }, (error) => {
       request.state = error === undefined ? 'done' : (error as Error) // Stages reject with errors.
     }),
     of: (batch: Batch): Batch => batch.withContext({ ...batch.context, delivery: request.delivery }),

@@ -191,6 +191,20 @@ test('after a crash the rest of a trace follows the decision that was noted', as
   expect([...spansByTrace(tail.next.batches)]).toEqual([['1', 3]])
 })
 
+test('what a crash left is decided on when no more of it comes, though it comes slowly', async () => {
+  await using tail = await started()
+  const requests = [1, 2, 3].map(() => track(undefined, [], true))
+  await requests[0]?.consume(tail.processor, request(ok('1')))
+  await tail.clock.advance(2500)
+  await requests[1]?.consume(tail.processor, request(ok('2')))
+  await tail.clock.advance(2000)
+  expect(states(requests)).toEqual(['held', 'held', 'held'])
+  await requests[2]?.consume(tail.processor, request(bad('1')))
+  await tail.clock.advance(3000)
+  expect([...spansByTrace(tail.next.batches)]).toEqual([['1', 2]])
+  expect(states(requests)).toEqual(['held', 'done', 'held'])
+})
+
 test('block_on_overflow: a request that waits for room is held until all of it is taken and decided', async () => {
   await using tail = await started({ block_on_overflow: true, num_traces: 1 })
   const requests = [track(), track()]

@@ -102,7 +102,9 @@ export class Engine implements SpanSink {
 
   #begin({ chunks, context: { delivery } }: Batch, ownedOnly: boolean): void {
     this.#ingest.begin(chunks, ownedOnly)
-    if (delivery !== undefined) this.#holdings.beginDurable(delivery, this.#stage)
+    if (delivery === undefined) return
+    this.#holdings.beginDurable(delivery, this.#stage)
+    if (delivery.recovered) this.#rounds.postpone(this.#waitTicks)
   }
 
   /** Goes on with the batch that was begun; true when all of it is taken. */

@@ -16,6 +16,8 @@ import { SPAN_COUNT } from './trace-table.ts'
 const RUN_SPANS = 4096
 /** Spans that a step of compaction looks at. */
 const COMPACT_SPANS = 4096
+/** Decisions wait at most this long for more of what a crash left. */
+const MOST_POSTPONED_TICKS = 60
 /** Decisions let other work happen after this time. */
 const SLICE_MS = 5
 
@@ -39,6 +41,9 @@ export class Rounds {
   /** The last tick that has come, and the last whose traces are all decided. */
   #tick = 0
   #decidedTick = 0
+  /** Nothing is decided before this tick. */
+  #heldUntilTick = 0
+  #lastHeldTick = 0
   #running = false
   #stopped = false
 
@@ -56,6 +61,16 @@ export class Rounds {
     return Math.max(this.#tick, Math.floor((this.#options.clock.monotonicMs() - this.#startMs) / 1000))
   }
 
+  /**
+   * Spans come from a log after a crash: others of their traces may follow, from the log of any shard. So
+   * all decisions wait until none has come for as long as a trace waits.
+   */
+  postpone(ticks: number): void {
+    const tick = this.currentTick()
+    if (this.#lastHeldTick === 0) this.#lastHeldTick = tick + MOST_POSTPONED_TICKS + ticks
+    this.#heldUntilTick = Math.min(this.#lastHeldTick, tick + 1 + ticks)
+  }
+
   #onTick(): void {
     this.#tick = Math.max(this.#tick + 1, this.currentTick())
     this.#options.decider.tick()
@@ -65,6 +80,7 @@ export class Rounds {
   /** Ticks no more. With `ticks`, decides on all that is due within so many ticks, until the deadline. */
   async stop(ticks: number, deadline: AbortSignal): Promise<void> {
     this.#timer?.cancel()
+    this.#heldUntilTick = 0
     this.#tick = this.currentTick() + ticks // Traces may be scheduled from a tick that is overdue.
     if (ticks > 0) {
       if (!this.#running) void this.#decideAll()
@@ -120,6 +136,7 @@ export class Rounds {
   #gather(): number {
     const { store } = this.#options.holdings
     const { traces } = store
+    if (this.#tick < this.#heldUntilTick) return 0
     let count = 0
     let spans = 0
     while (this.#decidedTick < this.#tick) {

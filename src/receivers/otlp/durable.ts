@@ -114,10 +114,10 @@ export class DurableIntake implements Journal {
 
   #recover(records: readonly StoredRecord[]): void {
     const { recovered } = this.#options.telemetry
-    this.#careful ||= records.some(({ crashes }) => crashes > 0)
+    this.#careful ||= records.some(({ crashes }) => crashes >= ALONE_AFTER_CRASHES)
     for (const record of records) {
       recovered.add(record.items)
-      this.#recovered.push(this.#hold(record))
+      this.#recovered.push({ ...this.#hold(record), recovered: true })
     }
     setImmediate(() => this.#pump(this.#recovered))
   }
@@ -173,7 +173,8 @@ export class DurableIntake implements Journal {
   async #handOn(held: Held, batch: Batch, decided: readonly Decisions[]): Promise<void> {
     const { signal, byteLength, context } = batch
     const lane = this.#lanes[signal]
-    const delivery = new Delivery(this, decided, (error) => this.#ended(held, batch, error))
+    const { recovered } = held
+    const delivery = new Delivery(this, { decided, recovered }, (error) => this.#ended(held, batch, error))
     let failure: unknown
     lane.active++
     this.#activeBytes += byteLength
@@ -309,7 +310,7 @@ export class DurableIntake implements Journal {
     this.#seconds.set(second, (this.#seconds.get(second) ?? 0) + 1)
     this.#count++
     this.#bytes += record.byteLength
-    return { record, failures: 0, dueMs: 0, second }
+    return { record, failures: 0, dueMs: 0, second, recovered: false }
   }
 
   #release(held: Held): void {

@@ -22,6 +22,8 @@ export interface Held {
   dueMs: number
   /** When it came, or was found, in seconds on the monotonic clock. */
   readonly second: number
+  /** A crash left it. */
+  readonly recovered: boolean
 }
 
 export class Lane {
