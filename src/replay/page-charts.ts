@@ -121,11 +121,11 @@ function fixed(value: number): number {
   return Math.round(value * 100) / 100
 }
 
-/** The next 1, 2, 4 or 8 times a power of ten: quarters of it are short numbers. */
+/** The next round number above: quarters of it are short. */
 function niceTop(value: number): number {
   if (!(value > 0)) return 1
   const power = 10 ** Math.floor(Math.log10(value))
-  for (const factor of [1, 2, 4, 8]) if (factor * power >= value) return factor * power
+  for (const factor of [1, 2, 3, 4, 6, 8]) if (factor * power >= value) return factor * power
   return 10 * power
 }
 

@@ -220,17 +220,18 @@ function lossSection({ configs, input }: Report, config: ConfigReport): Markup {
   const { lostErrors, slowestLost } = config
   return html`<section><h2>What is lost${by}</h2>
 <p class="soft small">${count(lostErrors.traces)} of ${count(input.errorTraces)} traces with an error are not kept.</p>
-<div class="columns">${exampleTable('Traces with errors, the slowest', lostErrors.examples)}
+<div class="columns">${exampleTable('Traces with errors, the slowest', lostErrors.examples, false)}
 ${exampleTable('The slowest traces', slowestLost)}</div>
 </section>`
 }
 
-function exampleTable(title: string, examples: readonly TraceExample[]): Markup {
+/** `marks`: those with an error are marked. */
+function exampleTable(title: string, examples: readonly TraceExample[], marks = true): Markup {
   if (examples.length === 0) return html`<div><h3>${title}</h3><p class="soft">None.</p></div>`
   const rows = examples.map(
     ({ traceId, service, durationMs, spans, error }) =>
       html`<tr><td class="id">${traceId}</td>
-<td class="name">${service}${error ? html` <span class="bad">error</span>` : NOTHING}</td>
+<td class="name">${service}${error && marks ? html` <span class="bad">error</span>` : NOTHING}</td>
 <td class="number">${milliseconds(durationMs)}</td><td class="number">${count(spans)}</td></tr>`,
   )
   return html`<div><h3>${title}</h3><div class="scroll"><table><thead><tr><th>Trace</th><th>Service</th>

@@ -48,7 +48,7 @@ function world() {
   })
   /** Resolves when the shards are next asked. */
   const question = () => new Promise<void>((resolve) => (asked = resolve))
-  return { captures, heads, sink, meter, question }
+  return { captures, heads, shards, sink, meter, question }
 }
 
 test('what enters the pipeline on any shard is in the file, in order, with its time; everything passes on', async () => {
@@ -87,6 +87,28 @@ test('what enters the pipeline on any shard is in the file, in order, with its t
   expect(meter.read('capture_messages')).toBe(3)
   expect(meter.read('capture_running')).toBe(0)
   expect(sink.itemCount).toBe(7)
+})
+
+test('a shard that has started again, or has a new configuration, goes on with the capture', async () => {
+  const { captures, heads, shards, sink, question } = world()
+  const first = question()
+  const stop = new AbortController()
+  const done = captures.run(
+    settings,
+    { pipeline: 'traces', durationMs: 30_000, limitBytes: 1e6 },
+    stop.signal,
+  )
+  await first
+  await heads[0]?.traces.consume(trace('d1'))
+  await question()
+  shards[0] = new Taps(systemClock)
+  const head = shards[0].head('traces', sink)
+  await question()
+  await head.consume(trace('d2'))
+  stop.abort()
+  const { file, messages } = await done
+  expect(messages).toBe(2)
+  assert.deepEqual([...spansByTrace(framesOf(file)).keys()].sort(), ['d1', 'd2'])
 })
 
 test('it ends when the file is full, and when the time is over', async () => {
