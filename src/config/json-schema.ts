@@ -6,6 +6,7 @@
 import { z } from 'zod'
 import type { AnyDefinition, Registry } from '../component/define.ts'
 import { KIND_OF, SECTIONS } from './check.ts'
+import { DESCRIPTIONS } from './descriptions.ts'
 import { formatDuration } from './fields-table.ts'
 import { defaultOf, definitionOf, metaOf } from './schema-walk.ts'
 import { serviceSchema } from './service-schema.ts'
@@ -62,7 +63,7 @@ const needed = (section: string) => section === 'receivers' || section === 'expo
 
 /** What the check of pipelines asks for beyond their shape: ids by signal, both ends, no processor twice. */
 function service(): Json {
-  const schema = convert(serviceSchema)
+  const schema = convert(serviceSchema, 'service')
   const fields = schema['properties'] as Record<string, Json> // An object by its schema.
   const { additionalProperties, propertyNames, default: none, ...pipelines } = fields['pipelines'] ?? {}
   const pipeline = additionalProperties as Json & { properties: Record<string, Json> } // Likewise.
@@ -84,11 +85,12 @@ function service(): Json {
     patternProperties: ids,
     additionalProperties: false,
   }
-  return { ...schema, required: ['pipelines'] }
+  return { description: 'What runs: pipelines, extensions, and how.', ...schema, required: ['pipelines'] }
 }
 
 function componentSchema(definition: AnyDefinition): Json {
-  const schema = convert(definition.config)
+  // What a plugin means by a name is its own.
+  const schema = convert(definition.config, definition.source === undefined ? definition.type : undefined)
   const described = {
     title: `${definition.type} ${KIND_OF[`${definition.kind}s`]}`,
     description: definition.summary,
@@ -105,7 +107,8 @@ function nullable(schema: Json): Json {
   return schema['type'] === 'object' ? { ...schema, type: ['object', 'null'] } : schema
 }
 
-export function convert(schema: z.ZodType): Json {
+/** `name` is what the fields stand in; without it they have only the words of their schema. */
+export function convert(schema: z.ZodType, name?: string): Json {
   const converted = z.toJSONSchema(schema, {
     io: 'input',
     unrepresentable: 'any',
@@ -124,20 +127,20 @@ export function convert(schema: z.ZodType): Json {
     },
   }) as Json
   delete converted['$schema']
-  return polish(converted) as Json // Maps stay maps.
+  return polish(converted, name) as Json // Maps stay maps.
 }
 
 /** Takes Weir's own words out of a schema and says them in those of JSON Schema. */
-function polish(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(polish)
+function polish(value: unknown, name: string | undefined): unknown {
+  if (Array.isArray(value)) return value.map((one) => polish(one, name))
   if (typeof value !== 'object' || value === null) return value
   const { status, why, secret, ...rest } = value as Json
   const result: Json = {}
   for (const [key, child] of Object.entries(rest)) {
     const isFields = (key === 'properties' || key === 'patternProperties') && isJson(child)
-    if (isFields) result[key] = polishFields(child)
+    if (isFields) result[key] = polishFields(child, name)
     // Values, not schemas: they are kept to the letter.
-    else result[key] = key === 'default' || key === 'enum' || key === 'const' ? child : polish(child)
+    else result[key] = key === 'default' || key === 'enum' || key === 'const' ? child : polish(child, name)
   }
   const required = result['required']
   const properties = result['properties']
@@ -179,9 +182,19 @@ function anyCase(word: string): string {
   return [...word].map((letter) => `[${letter.toUpperCase()}${letter.toLowerCase()}]`).join('')
 }
 
-function polishFields(fields: Json): Json {
+function polishFields(fields: Json, name: string | undefined): Json {
   const kept = Object.entries(fields).filter(([, field]) => !(isJson(field) && field['status'] === 'refused'))
-  return Object.fromEntries(kept.map(([key, field]) => [key, polish(field)]))
+  return Object.fromEntries(
+    kept.map(([key, field]) => {
+      const polished = polish(field, name === undefined ? undefined : key)
+      const described = isJson(polished) && polished['description'] !== undefined
+      const words = name === undefined ? undefined : (DESCRIPTIONS[`${name}.${key}`] ?? DESCRIPTIONS[key])
+      return [
+        key,
+        described || words === undefined ? polished : { description: words, ...(polished as Json) },
+      ]
+    }),
+  )
 }
 
 function withExpression(schema: Json): Json {

@@ -66,6 +66,19 @@ test('every example has tests beside it, and they pass', async () => {
   expect(out).toMatch(/^\d+ passed$/m)
 })
 
+test('the tests that the README and the documentation show pass', async () => {
+  for (const [index, name] of ['README.md', 'docs/testing.md'].entries()) {
+    const blocks = readFileSync(join(ROOT, name), 'utf8').split('```')
+    const shown = blocks.find((text) => text.startsWith('yaml\n') && /^tests:$/m.test(text))
+    const text = `config: shown.yaml\n${shown?.slice('yaml\n'.length)}`
+    write(`shown-${index}.test.yaml`, text)
+  }
+  cpSync(join(ROOT, 'pipelines/tail-sampling.yaml'), join(folder, 'shown.yaml'))
+  const { code, out } = await weir(['test', 'shown-*.test.yaml'])
+  expect(code, out).toBe(0)
+  expect(out).toContain('2 passed')
+})
+
 test('a policy that is changed fails with what was expected and what came, by name', async () => {
   const copy = join(folder, 'changed')
   cpSync(join(ROOT, 'pipelines'), copy, { recursive: true })

@@ -15,6 +15,7 @@ import tenantRouting from '../../../pipelines/plugins/tenant-routing.ts'
 import webhook from '../../../pipelines/plugins/webhook.ts'
 import { testsSchema } from '../../../src/commands/test/json-schema.ts'
 import { registry } from '../../../src/components.ts'
+import { DESCRIPTIONS } from '../../../src/config/descriptions.ts'
 import { configSchema } from '../../../src/config/json-schema.ts'
 import { wrap } from '../../../src/plugin/wrap.ts'
 import { testRegistry } from './registry.ts'
@@ -104,6 +105,32 @@ test('golden configurations: the good ones are taken, of the bad ones those with
     if (!isGood && found.length === 0) unseen.push(name)
   }
   expect(unseen).toEqual(UNSEEN)
+})
+
+test('every field of what ships says what it is, and every line of the table is used', () => {
+  const silent: string[] = []
+  const shown = new Set<string>()
+  const visit = (value: unknown, path: string): void => {
+    if (Array.isArray(value)) for (const one of value) visit(one, path)
+    if (typeof value !== 'object' || value === null) return
+    for (const [key, child] of Object.entries(value)) {
+      if (key === 'default' || key === 'enum') continue
+      if (key === 'properties') {
+        for (const [name, field] of Object.entries(child as Record<string, { description?: string }>)) {
+          if (field.description === undefined) silent.push(`${path}.${name}`)
+          else shown.add(field.description)
+          visit(field, `${path}.${name}`)
+        }
+      } else visit(child, key.startsWith('^') ? `${path}.${key}` : path)
+    }
+  }
+  visit(configSchema(builtIn), '')
+  expect(silent).toEqual([])
+  expect(
+    Object.entries(DESCRIPTIONS)
+      .filter(([, text]) => !shown.has(text))
+      .map(([name]) => name),
+  ).toEqual([])
 })
 
 const GOOD = `
