@@ -55,6 +55,8 @@ export interface Component {
   /** Shutdown begins upstream: data still comes in, but no caller is to be held longer than needed. */
   drain?(): void
   shutdown?(deadline: AbortSignal): Promise<void>
+  /** After a reload, before shutdown(): what takes its place. What it holds may go there. */
+  handOver?(heir: Consumer): void
   /** Receivers only: everything behind has shut down, too, so what was handed on is done with, or will not be. */
   finish?(): Promise<void>
 }

@@ -34,6 +34,8 @@ export class Admission {
   readonly #waiting = new Set<Waiting>()
   #poll: Timer | undefined
   #held = 0
+  /** Places that were given back ahead of leave(). */
+  #given = 0
   #closed = false
 
   constructor(settings: QueueSettings, budget: Budget, clock: Clock, onChange: (heldSize: number) => void) {
@@ -68,9 +70,24 @@ export class Admission {
   }
 
   leave(size: number): void {
-    this.#budget.give(size)
+    const given = Math.min(size, this.#given)
+    this.#given -= given
+    this.#budget.give(size - given)
     this.#change(-size)
     this.#admit()
+  }
+
+  /** What moves to another queue within the same limit gives its place first: it needs none twice. */
+  async moving(size: number, move: () => Promise<void>): Promise<void> {
+    this.#budget.give(size)
+    this.#given += size
+    try {
+      await move()
+    } catch (error) {
+      this.#given -= size
+      this.#budget.take(size)
+      throw error
+    }
   }
 
   /** Sends away whoever waits; nobody enters any more. */

@@ -12,10 +12,13 @@ import type { Component, Consumer, Exporter, QueueSettings, SendingSettings } fr
 import type { Host } from '../component/host.ts'
 import type { Logger } from '../component/logger.ts'
 import type { Counter, Instruments } from '../component/telemetry.ts'
-import { isRetryable, ShutdownError, TooLargeError, toError, WeirError } from '../errors.ts'
+import { isRetryable, ShutdownError, toError, WeirError } from '../errors.ts'
 import type { Batch, Signal } from '../otlp/batch.ts'
+import { dropAdvice, refusalAdvice } from './advice.ts'
 import { Batcher, type Entry, finishPart, type Job } from './batcher.ts'
+import { Health } from './health.ts'
 import { Latch } from './latch.ts'
+import { PLAIN } from './plain.ts'
 import { Admission, Deque, sizeOf } from './queue.ts'
 import { type Outcome, sendWithRetry } from './retry.ts'
 import { StoredQueue } from './stored-queue.ts'
@@ -48,26 +51,10 @@ export function wrapExporter(
   return new Shell(exporter, sending ?? PLAIN, settings)
 }
 
-/** Exporters without sending settings: one attempt, no limit, the caller waits. */
-const PLAIN: SendingSettings = {
-  timeoutMs: 0,
-  retry: {
-    enabled: false,
-    initialIntervalMs: 0,
-    randomizationFactor: 0,
-    multiplier: 1,
-    maxIntervalMs: 0,
-    maxElapsedTimeMs: 0,
-  },
-  queue: undefined,
-}
-
 /** Requests read from the storage beyond those that are being sent. */
 const READ_AHEAD = 2
 
-/** Attempts that fail in a row until the component counts as degraded. */
-const FAILURES_UNTIL_DEGRADED = 3
-
+const MOVED: Outcome = { sentItems: 0, failedItems: 0, error: undefined } // Its heir counts it.
 class Shell implements Consumer, Component {
   readonly #exporter: Exporter
   readonly #sending: SendingSettings
@@ -76,6 +63,7 @@ class Shell implements Consumer, Component {
   readonly #batcher: Batcher | undefined
   readonly #stored: StoredQueue | undefined
   readonly #ready = new Deque<Job>()
+  readonly #health: Health
   readonly #maxActive: number
   readonly #inFlight
   readonly #volatile
@@ -83,14 +71,16 @@ class Shell implements Consumer, Component {
   readonly #cutOff = new Latch()
   #active = 0
   #onIdle: (() => void) | undefined
-  #failuresInRow = 0
   #closing: Promise<void> | undefined
+  /** What has taken the place of this exporter at a reload. */
+  #heir: Consumer | undefined
 
   constructor(exporter: Exporter, sending: SendingSettings, settings: ShellSettings) {
     this.#exporter = exporter
     this.#sending = sending
     this.#settings = settings
     const { host, telemetry, signal } = settings
+    this.#health = new Health(host)
     this.#inFlight = telemetry.inFlight.with({ data_type: signal })
     this.#volatile = telemetry.volatile.with({ otel_signal: signal })
     const queue = sending.queue
@@ -159,6 +149,11 @@ class Shell implements Consumer, Component {
     return this.#stored === undefined && this.#exporter.releases === true
   }
 
+  /** From shutdown() on, what waits here goes over there. A queue in a storage is inherited through its files. */
+  handOver(heir: Consumer): void {
+    if (this.#stored === undefined) this.#heir = heir
+  }
+
   async consume(batch: Batch): Promise<void> {
     const queue = this.#sending.queue
     if (batch.itemCount === 0) return
@@ -192,13 +187,7 @@ class Shell implements Consumer, Component {
 
   #refuse(batch: Batch, error: Error, known?: string): void {
     this.#settings.telemetry.enqueueFailed.add(batch.itemCount)
-    const advice =
-      known ??
-      (error instanceof TooLargeError
-        ? 'raise sending_queue.queue_size or make the batches smaller'
-        : error instanceof ShutdownError
-          ? 'none needed: the sender keeps it and sends it again'
-          : 'the backend is slower than the input: raise sending_queue.queue_size or num_consumers')
+    const advice = known ?? refusalAdvice(error)
     const fields = { error: error.message, refused_items: batch.itemCount, advice }
     this.#settings.logger.warn('sending queue refused data', fields)
   }
@@ -245,7 +234,8 @@ class Shell implements Consumer, Component {
 
   /** Keeps num_consumers requests going. A request that waits for its retry occupies its consumer. */
   #pump(): void {
-    while (this.#active < this.#maxActive && !this.#cutOff.reason) {
+    const most = this.#heir !== undefined && this.#stopped.reason ? Number.POSITIVE_INFINITY : this.#maxActive
+    while (this.#active < most && !this.#cutOff.reason) {
       const job = this.#ready.shift()
       if (!job) return
       void this.#run(job)
@@ -287,11 +277,22 @@ class Shell implements Consumer, Component {
     deadlineMs: number | undefined,
     entries: readonly Entry[] = [],
   ): Promise<Error | undefined> {
-    const { host, detailed, random = Math.random } = this.#settings
+    const { detailed } = this.#settings
     this.#inFlight.set(++this.#active)
     detailed?.sendSize.record(batch.itemCount)
     detailed?.sendBytes.record(batch.byteLength)
-    const outcome = await sendWithRetry(batch, deadlineMs, {
+    const moved = this.#stopped.reason !== undefined && (await this.#leave(batch, entries))
+    let outcome = moved ? MOVED : await this.#attempts(batch, deadlineMs, entries)
+    const stays = outcome.sentItems === 0 && this.#stays(outcome.error)
+    if (stays && (await this.#leave(batch, entries))) outcome = MOVED
+    this.#inFlight.set(--this.#active)
+    this.#settle(outcome, areInLog(entries))
+    return outcome.error
+  }
+
+  #attempts(batch: Batch, deadlineMs: number | undefined, entries: readonly Entry[]): Promise<Outcome> {
+    const { host, random = Math.random } = this.#settings
+    return sendWithRetry(batch, deadlineMs, {
       retry: this.#sending.retry,
       clock: host.clock,
       stopped: this.#stopped,
@@ -299,13 +300,18 @@ class Shell implements Consumer, Component {
       attempt: (part) => attempt(this.#exporter, part, this.#sending.timeoutMs, host.clock, this.#cutOff),
       onAttempt: (error) => {
         for (const entry of entries) entry.attempted?.()
-        this.#noteHealth(error)
+        this.#health.note(error)
       },
       onWait: (error, waitMs, part) => this.#logWait(error, waitMs, part),
     }).catch((error): Outcome => ({ sentItems: 0, failedItems: batch.itemCount, error: toError(error) }))
-    this.#inFlight.set(--this.#active)
-    this.#settle(outcome, areInLog(entries))
-    return outcome.error
+  }
+
+  /** Leaves a queued request to the heir; false when there is none or it does not take it. */
+  async #leave(batch: Batch, entries: readonly Entry[]): Promise<boolean> {
+    const [heir, admission, { queue }] = [this.#heir, this.#admission, this.#sending]
+    if (!heir || !admission || !queue || entries.length === 0) return false
+    const moved = admission.moving(sizeOf(batch, queue.sizer), () => heir.consume(batch))
+    return await moved.then(() => true).catch(() => false)
   }
 
   #settle({ sentItems, failedItems, error }: Outcome, inLog: boolean): void {
@@ -325,14 +331,7 @@ class Shell implements Consumer, Component {
       logger.warn('sending failed; the caller was told', { error: error.message, failed_items: failedItems })
       return
     }
-    const { retry } = this.#sending
-    const advice = !isRetryable(error)
-      ? 'the destination will not take this data: see its error'
-      : retry.enabled && !this.#stopped.reason
-        ? 'retries were used up: raise retry_on_failure.max_elapsed_time, or look at the destination'
-        : this.#stopped.reason
-          ? 'the process stopped before it could be sent: a longer shutdown time or a faster backend helps'
-          : 'retry_on_failure is off: turn it on'
+    const advice = dropAdvice(error, this.#sending.retry.enabled, this.#stopped.reason !== undefined)
     logger.error('data dropped by exporter', { error: error.message, dropped_items: failedItems, advice })
   }
 
@@ -348,16 +347,6 @@ class Shell implements Consumer, Component {
     this.#settings.logger.warn('sending failed; will be retried', fields)
   }
 
-  #noteHealth(error: Error | undefined): void {
-    const { host } = this.#settings
-    if (!error) {
-      if (this.#failuresInRow >= FAILURES_UNTIL_DEGRADED) host.reportStatus('ok')
-      this.#failuresInRow = 0
-    } else if (++this.#failuresInRow === FAILURES_UNTIL_DEGRADED) {
-      host.reportStatus('recoverable_error', error)
-    }
-  }
-
   shutdown(deadline: AbortSignal): Promise<void> {
     this.#closing ??= this.#close(deadline)
     return this.#closing
@@ -369,6 +358,7 @@ class Shell implements Consumer, Component {
     this.#stored?.stop()
     this.#stopped.trip(new ShutdownError('exporter is shutting down'))
     this.#batcher?.flush()
+    this.#pump()
     await this.#idleOr(deadline)
     this.#cutOff.trip(new ShutdownError('shutdown took too long'))
     if (this.#active > 0) await new Promise<void>((resolve) => setImmediate(resolve))

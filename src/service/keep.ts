@@ -121,6 +121,7 @@ export function takeOverNode(node: Node, extensions: Extensions): void {
     }
   }
   if (replaces === undefined) return
+  replaces.component.handOver?.(node.component)
   for (const [key, outlet] of replaces.outlets) {
     const target = node.targets.get(key)
     if (target !== undefined && outlet.fits(target)) outlet.switchTo(target)
