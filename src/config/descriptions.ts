@@ -147,7 +147,6 @@ export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   send_batch_max_size: 'No batch holds more items; 0: no limit.',
   metadata_keys: 'Headers of requests whose values keep batches apart.',
   metadata_cardinality_limit: 'Most combinations of their values.',
-  attributes: 'What is done, in this order.',
   'resource.attributes': 'What is done to the attributes of resources, in this order.',
   'include.attributes': 'Attributes that an item has to have.',
   'exclude.attributes': 'Attributes that an item has to have.',
