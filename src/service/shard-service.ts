@@ -47,6 +47,12 @@ const QUIET_TICKS = 5
 const telemetry = {
   sentItems: counter('hand_over_items', '{item}', 'Items handed to other shards.'),
   sentBytes: counter('hand_over_bytes', 'By', 'Payload bytes handed to other shards.'),
+  underWay: gauge(
+    'hand_over_under_way_bytes',
+    'By',
+    'Payload that other shards have and have not taken yet.',
+  ),
+  blocked: gauge('hand_over_waiting_requests', '{request}', 'Requests that wait for room on the way.'),
   utilization: gauge('shard_event_loop_utilization', '1', 'Share of time a shard is busy.', ['shard']),
 }
 
@@ -110,10 +116,20 @@ export class ShardService {
     }
     const claim = (options: unknown) => this.#rpc.call<ListenPlace>('claim', options)
     this.#listeners = new ListenerPool(claim, start.shards > 1)
-    this.#publish(own.utilization.with({ shard: String(start.shard) }))
+    this.#publish((busy) => {
+      own.utilization.with({ shard: String(start.shard) }).set(busy)
+      own.underWay.set(this.#sum((link) => link.underWayBytes))
+      own.blocked.set(this.#sum((link) => link.blocked))
+    })
   }
 
-  #publish(utilization: { set(value: number): void }): void {
+  #sum(of: (link: Link) => number): number {
+    let sum = 0
+    for (const link of this.#links) if (link !== undefined) sum += of(link)
+    return sum
+  }
+
+  #publish(tell: (busy: number) => void): void {
     let last = performance.eventLoopUtilization()
     const timer = setInterval(() => {
       const now = performance.eventLoopUtilization()
@@ -121,7 +137,7 @@ export class ShardService {
       last = now
       this.#shared.publish(busy)
       this.#settle(busy)
-      utilization.set(busy)
+      tell(busy)
     }, PUBLISH_MS)
     timer.unref()
     this.#shared.publish(0)

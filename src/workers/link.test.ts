@@ -7,7 +7,7 @@ import type { Consumer } from '../component/define.ts'
 import { DownstreamError, RefusedError, RetryableError } from '../errors.ts'
 import { Batch } from '../otlp/batch.ts'
 import { handOver } from './hand-over.ts'
-import { CREDIT_BYTES, Link } from './link.ts'
+import { CREDIT_BYTES, Link, MOST_BLOCKED } from './link.ts'
 
 const cleanups: (() => void)[] = []
 afterEach(() => {
@@ -117,6 +117,23 @@ test('no more than the credit is under way; the rest waits and goes on with the 
   }
   await Promise.all(sends)
   expect(here.underWayBytes).toBe(0)
+})
+
+test('callers that wait for credit are bounded: one more is refused, and the others are told when the peer goes', async () => {
+  const { here } = pair({ consume: () => new Promise<void>(() => {}) })
+  const first = here.send('stage', batch(new Uint8Array(CREDIT_BYTES)), true)
+  const waiting = Array.from({ length: MOST_BLOCKED }, () =>
+    here.send('stage', batch(new Uint8Array(1)), false),
+  )
+  expect(here.blocked).toBe(MOST_BLOCKED)
+  await expect(here.send('stage', batch(new Uint8Array(1)), false)).rejects.toBeInstanceOf(RefusedError)
+  here.disconnect()
+  const results = await Promise.allSettled([first, ...waiting])
+  const reasons = new Set(
+    results.map((result) => (result.status === 'rejected' ? result.reason.constructor : undefined)),
+  )
+  expect([...reasons]).toEqual([RetryableError])
+  expect(here.blocked).toBe(0)
 })
 
 test('hand-over acknowledges when every shard has taken its part', async () => {

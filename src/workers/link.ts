@@ -9,7 +9,7 @@
  */
 import type { MessagePort } from 'node:worker_threads'
 import type { Consumer } from '../component/define.ts'
-import { RetryableError, toError } from '../errors.ts'
+import { RefusedError, RetryableError, toError } from '../errors.ts'
 import { Batch, NO_CONTEXT, NO_METADATA, SIGNALS } from '../otlp/batch.ts'
 import { Arena } from './arena.ts'
 import { LinkDeliveries } from './link-deliveries.ts'
@@ -30,6 +30,8 @@ import {
 
 /** Payload under way to one peer, taken and not yet acknowledged. */
 export const CREDIT_BYTES = 32 * 1024 * 1024
+/** Callers that may wait for credit. */
+export const MOST_BLOCKED = 10_000
 
 /**
  * Shared memory for payload under way, over all links of a shard; each has its part. What finds no room is
@@ -106,6 +108,11 @@ export class Link {
     return this.#underWayBytes
   }
 
+  /** Callers that wait for credit. */
+  get blocked(): number {
+    return this.#blocked.length
+  }
+
   connect(port: MessagePort): void {
     this.disconnect()
     this.#port = port
@@ -172,6 +179,8 @@ export class Link {
   }
 
   async #room(batch: Batch): Promise<void> {
+    if (this.#blocked.length >= MOST_BLOCKED)
+      throw new RefusedError('too many requests wait for another shard')
     while (this.#full(batch)) await new Promise<void>((resolve) => void this.#blocked.push(resolve))
   }
 
