@@ -226,6 +226,22 @@ describe('decisions', () => {
     })
   })
 
+  test('span-ingest decides as spans come, and what nothing samples has its row', async () => {
+    const more = { sampling_strategy: 'span-ingest' }
+    const file = write(Buffer.concat(TRAFFIC.map(framed)))
+    const { report, kept } = await run([file], [[ERRORS]], { more })
+    expect(kept).toEqual(['a1', 'a4'])
+    const rows = report.configs[0]?.policies.map(({ outcome, decided }) => [
+      outcome,
+      decided.traces,
+      decided.spans,
+    ])
+    expect(rows).toEqual([
+      ['sampled', 2, 3],
+      ['not_sampled', 2, 2],
+    ])
+  })
+
   test('what waits for room goes on when time has made it', async () => {
     const messages = Array.from({ length: 5 }, (_, index) => proto({ trace: `b${index}` }))
     const more = { block_on_overflow: true, num_traces: 2, decision_cache: { sampled_cache_size: 10 } }
@@ -283,6 +299,30 @@ describe('time', () => {
     expect(report.recording.arrival).toBe('estimated')
     expect(report.recording.seconds).toBeGreaterThan(20)
     expect(report.recording.seconds).toBeLessThan(30)
+  })
+
+  test('a gap of days is skipped, and what follows it is decided like the rest', async () => {
+    const base = 1_700_000_000_000
+    const spans = Array.from({ length: 6 }, (_, index) => ({ trace: `a${index}` }))
+    const gap = 3 * 86_400_000
+    const arrivals = [base, base + 10, base + 20, base + gap, base + gap + 10, base + gap + 5000]
+    const { kept, report } = await run([captured(arrivals, spans)], [[limit], [ALL]])
+    expect(kept).toEqual(['a0', 'a3', 'a5']) // One token at a time; those of one second share it.
+    expect(report.configs[1]?.kept.traces).toBe(6)
+    expect(report.recording.seconds).toBe(gap / 1000 + 5)
+    expect(report.timeline.spans[0]?.reduce((sum, count) => sum + count, 0)).toBe(6)
+  })
+
+  test('composite counts spans by the seconds of the recording', async () => {
+    const base = 1_700_000_000_000
+    const composite = {
+      ...{ name: 'shares', type: 'composite' },
+      composite: { max_total_spans_per_second: 2, composite_sub_policy: [ALL] },
+    }
+    const spans = Array.from({ length: 8 }, (_, index) => ({ trace: `a${index}` }))
+    const arrivals = spans.map((_, index) => base + (index < 4 ? index : 60_000 + index))
+    const { kept } = await run([captured(arrivals, spans)], [[composite]])
+    expect(kept).toEqual(['a0', 'a1', 'a4', 'a5'])
   })
 
   test('recordings of several collectors are merged by time', async () => {
