@@ -6,7 +6,7 @@
  * configuration names them or all are listed, the service only to run.
  */
 import { Command, Option } from 'commander'
-import { addAuthoringCommands, SCHEMA_HELP, VALIDATE_HELP } from './commands/cli.ts'
+import { addAuthoringCommands, COMPONENTS_HELP, SCHEMA_HELP, VALIDATE_HELP } from './commands/cli.ts'
 import { hint } from './config/nearest.ts'
 import { ConfigError, formatProblem } from './errors.ts'
 import { addSamplingCommands } from './replay/cli.ts'
@@ -94,6 +94,7 @@ function commandLine(): Command {
       'list every component: kind, type, signals, stability; with --config also those of its plugins',
     )
     .option('--json', 'print JSON instead of YAML', false)
+    .addHelpText('after', COMPONENTS_HELP)
     .action((options: SourceOptions & { json: boolean }) =>
       components(sourcesOf(program, options), options.json),
     )
@@ -126,6 +127,7 @@ function commandLine(): Command {
   program
     .command('featuregate [id]')
     .description('list the feature gates that are known, and what each of them is here')
+    .addHelpText('after', '\nExample:\n  $ weir featuregate service.profilesSupport')
     .action(featureGate)
   addAuthoringCommands(program)
   withSources(program.command('fields', { hidden: true }))

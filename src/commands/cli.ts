@@ -9,6 +9,10 @@ Warnings do not change the exit code (but see --strict), notes never do. Each en
 
 Example:
   $ weir validate --config collector.yaml`
+export const COMPONENTS_HELP = `
+Examples:
+  $ weir components --json
+  $ weir components --config collector.yaml    # with the components of its plugins`
 export const SCHEMA_HELP = `
 With the YAML language server, this line at the top of a file turns completion and checks on:
   # yaml-language-server: $schema=weir.schema.json
