@@ -4,7 +4,7 @@
  * Guarantee: after the third crash it is set aside as a file, counted, and the log says where; everything else
  * arrives, and the shard lives.
  */
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { decode, encode, type Plain } from '../support/otlp.ts'
@@ -98,11 +98,11 @@ for (const of of ['queue', 'receiver'] as const) {
 }
 
 test('an error in the main thread that nothing catches ends the process with code 2 and is told', async () => {
-  const weir = await startWeir({
+  await using weir = await startWeir({
     plugins,
     receivers: { otlp: { protocols: { http: { endpoint: 'localhost:0' } } } },
     exporters: { nop: null },
-    extensions: { deadly: { after_ms: 1000 } },
+    extensions: { deadly: { when_there: 'now' } },
     service: {
       shards: 1,
       extensions: ['deadly'],
@@ -110,6 +110,7 @@ test('an error in the main thread that nothing catches ends the process with cod
       pipelines: { traces: { receivers: ['otlp'], exporters: ['nop'] } },
     },
   })
+  writeFileSync(join(weir.folder, 'now'), '')
   const line = await weir.logged(({ msg }) => msg.startsWith('weir crashed'))
   expect(line).toMatchObject({ level: 'error', error: 'thrown in main on purpose' })
   expect(await weir.stop()).toBe(2)

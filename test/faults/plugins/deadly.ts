@@ -1,9 +1,9 @@
 /**
  * Components that do to their thread what the name of a span says: `do throw`, `do reject`, `do exit`, `do spin`,
  * `do heap`, `do buffers`. The exporter appends the names of other spans to a file. The extension runs in the main
- * thread and throws there.
+ * thread and throws there as soon as a file exists.
  */
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, existsSync } from 'node:fs'
 import {
   type Batch,
   type Consumer,
@@ -83,12 +83,12 @@ export default [
   defineExtension({
     type: 'deadly',
     runsIn: 'main',
-    config: z.strictObject({ after_ms: z.int() }),
+    config: z.strictObject({ when_there: z.string() }),
     create: ({ config }) => ({
       async start() {
-        setTimeout(() => {
-          throw new Error('thrown in main on purpose')
-        }, config.after_ms)
+        setInterval(() => {
+          if (existsSync(config.when_there)) throw new Error('thrown in main on purpose')
+        }, 50)
       },
     }),
   }),
