@@ -36,6 +36,7 @@ function make(supervision: object = {}) {
 
 test('a shard that is silent for the timeout is ended, once', () => {
   const { ended, look } = make()
+  look(1, 0, 1)
   look(11, 0)
   expect(ended).toEqual([])
   look(1, 0)
@@ -66,13 +67,16 @@ test('a silent shard counts as busy before it is ended, so that nobody hands it 
   expect(main.utilization(1)).toBe(0.1)
 })
 
-test('a shard that starts again is given the whole timeout', () => {
+test('a shard that starts again is given the whole timeout, and a minute for its first sign of life', () => {
   const { watch, ended, look } = make()
+  look(1, 0, 1)
   look(11, 0)
   watch.remove(1)
   watch.add(1, worker)
-  look(11, 0)
+  look(60_000 / LOOK_MS - 1, 0)
   expect(ended).toEqual([])
+  look(1, 0)
+  expect(ended).toEqual(['1 hang'])
 })
 
 test('over the memory limit the shard that holds most is ended, and no other until it is gone', async () => {

@@ -16,12 +16,16 @@ export type Fault = 'hang' | 'memory'
 export const LOOK_MS = 250
 /** A shard that is silent for this long gets no work from others, and is asked for its memory. */
 const SILENT_MS = 500
+/** A thread that starts loads its code before it can give the first sign of life. */
+const FIRST_BEAT_MS = 60_000
 /** What is left to the system when `max_memory_mib` is not set. */
 const MEMORY_SHARE = 0.9
 
 interface Watched {
   readonly worker: Worker
   beats: number
+  /** It has given its first sign of life. */
+  begun: boolean
   silentMs: number
   heldBytes: number
   asked: boolean
@@ -56,7 +60,8 @@ export class Watch {
 
   add(shard: number, worker: Worker): void {
     const beats = this.#shared.beats(shard)
-    this.#shards.set(shard, { worker, beats, silentMs: 0, heldBytes: 0, asked: false, ended: false })
+    const fresh = { begun: false, silentMs: 0, heldBytes: 0, asked: false, ended: false }
+    this.#shards.set(shard, { worker, beats, ...fresh })
     if (this.#timer !== undefined) return
     this.#lastMs = performance.now()
     this.#timer = setInterval(() => {
@@ -80,6 +85,7 @@ export class Watch {
       const beats = this.#shared.beats(shard)
       if (beats !== watched.beats) {
         watched.beats = beats
+        watched.begun = true
         watched.silentMs = 0
         watched.heldBytes = this.#shared.heldBytes(shard)
         continue
@@ -88,7 +94,8 @@ export class Watch {
       if (watched.silentMs < SILENT_MS) continue
       this.#shared.markBusy(shard)
       this.#ask(watched)
-      if (heartbeatTimeoutMs > 0 && watched.silentMs >= heartbeatTimeoutMs)
+      const timeoutMs = watched.begun ? heartbeatTimeoutMs : Math.max(FIRST_BEAT_MS, heartbeatTimeoutMs)
+      if (heartbeatTimeoutMs > 0 && watched.silentMs >= timeoutMs)
         this.#endOnce(shard, watched, 'hang', { silent_ms: Math.round(watched.silentMs) })
     }
     this.#lookAtMemory()
