@@ -37,7 +37,11 @@ function run(command: string): Promise<{ code: number; out: string }> {
 }
 
 test('the five commands of the README give a tested processor in a running collector', async () => {
-  const options = { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] } as const
+  const options = {
+    cwd: root,
+    encoding: 'utf8' as const,
+    stdio: ['ignore', 'pipe', 'ignore'] as ('ignore' | 'pipe')[],
+  }
   const packed =
     execFileSync('npm', ['pack', '--silent', '--pack-destination', base], options)
       .trim()
