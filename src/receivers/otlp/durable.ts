@@ -67,6 +67,7 @@ export class DurableIntake implements Journal {
   }
   /** What an earlier run left: of which signal it is, is known when it is read. */
   readonly #recovered = new Lane()
+  #recoveredLeft = 0
   /**
    * After a crash: what is handed on of it is known to the log before the next is, so that it is known what
    * may have crashed.
@@ -91,7 +92,7 @@ export class DurableIntake implements Journal {
 
   /** Finds what the last run left, and begins to hand it on. */
   async start(): Promise<void> {
-    const { host, storage, logger } = this.#options
+    const { host, storage, logger, telemetry } = this.#options
     const extension = host.extension(storage)
     if (!isStorage(extension)) throw new Error(`storage: extension "${storage}" is no storage`)
     this.#log = await extension.openLog({
@@ -103,6 +104,7 @@ export class DurableIntake implements Journal {
     })
     this.#noted = new NotedDecisions(this.#log.takeNotes())
     const records = this.#log.takeRecovered()
+    for (const { items } of records) telemetry.recovered.add(items)
     if (records.length > 0)
       logger.info('requests found in the log are handed on again', {
         requests: records.length,
@@ -113,12 +115,9 @@ export class DurableIntake implements Journal {
   }
 
   #recover(records: readonly StoredRecord[]): void {
-    const { recovered } = this.#options.telemetry
     this.#careful ||= records.some(({ crashes }) => crashes >= ALONE_AFTER_CRASHES)
-    for (const record of records) {
-      recovered.add(record.items)
-      this.#recovered.push({ ...this.#hold(record), recovered: true })
-    }
+    for (const record of records) this.#recovered.push({ ...this.#hold(record), recovered: true })
+    this.#recoveredLeft += records.length
     setImmediate(() => this.#pump(this.#recovered))
   }
 
@@ -171,10 +170,13 @@ export class DurableIntake implements Journal {
   }
 
   async #handOn(held: Held, batch: Batch, decided: readonly Decisions[]): Promise<void> {
-    const { signal, byteLength, context } = batch
+    const { signal, byteLength, itemCount, context } = batch
     const lane = this.#lanes[signal]
     const { recovered } = held
-    const delivery = new Delivery(this, { decided, recovered }, (error) => this.#ended(held, batch, error))
+    // It lives until the request is done with, and must not keep the payload.
+    const delivery = new Delivery(this, { decided, recovered }, (error) => {
+      this.#ended(held, signal, itemCount, error)
+    })
     let failure: unknown
     lane.active++
     this.#activeBytes += byteLength
@@ -193,7 +195,7 @@ export class DurableIntake implements Journal {
     this.#pump(lane)
   }
 
-  #ended(held: Held, { signal, itemCount }: Batch, error: unknown): void {
+  #ended(held: Held, signal: Signal, items: number, error: unknown): void {
     if (error === undefined || error instanceof PartialSuccess) {
       this.#release(held)
       return
@@ -205,9 +207,9 @@ export class DurableIntake implements Journal {
       this.#lanes[signal].retry(held, this.#nowMs(), askedMs(error))
       return
     }
-    telemetry.droppedItems.with({ signal, reason: 'refused' }).add(itemCount)
+    telemetry.droppedItems.with({ signal, reason: 'refused' }).add(items)
     logger.error('a stored request was refused for good; it is dropped', {
-      items: itemCount,
+      items,
       error: toError(error).message,
     })
     this.#release(held)
@@ -318,7 +320,8 @@ export class DurableIntake implements Journal {
     this.#forget(held)
   }
 
-  #forget({ record, second }: Held): void {
+  #forget({ record, second, recovered }: Held): void {
+    if (recovered && --this.#recoveredLeft === 0) this.#noted = undefined // Nobody asks for it any more.
     this.#count--
     this.#bytes -= record.byteLength
     const left = (this.#seconds.get(second) ?? 0) - 1

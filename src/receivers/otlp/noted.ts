@@ -14,7 +14,7 @@ import type { Note } from '../../storage/log.ts'
 export const DECISIONS_NOTE = 1
 const ID_BYTES = 16
 /** More are not remembered; the oldest go first. */
-const MOST_DECISIONS = 1_000_000
+const MOST_DECISIONS = 250_000
 
 export function encodeNote({ stage, entries }: Decisions): Uint8Array {
   const name = Buffer.from(stage)
@@ -30,7 +30,11 @@ export class NotedDecisions {
   readonly #span = new FieldCursor()
 
   constructor(notes: readonly Note[]) {
-    for (const { kind, payload } of notes) if (kind === DECISIONS_NOTE) this.#read(Buffer.from(payload))
+    // The newest first: of the oldest there may be too many.
+    for (const { kind, payload } of notes.toReversed()) {
+      if (this.#count >= MOST_DECISIONS) return
+      if (kind === DECISIONS_NOTE) this.#read(Buffer.from(payload))
+    }
   }
 
   get count(): number {
@@ -47,17 +51,9 @@ export class NotedDecisions {
     }
     for (let at = start; at + DECISION_BYTES <= payload.length; at += DECISION_BYTES) {
       const id = payload.toString('latin1', at, at + ID_BYTES)
-      if (!decisions.has(id)) this.#count++
+      if (decisions.has(id)) continue
+      this.#count++
       decisions.set(id, payload[at + ID_BYTES] ?? 0)
-      if (this.#count > MOST_DECISIONS) this.#forgetOldest(decisions)
-    }
-  }
-
-  #forgetOldest(decisions: Map<string, number>): void {
-    for (const id of decisions.keys()) {
-      decisions.delete(id)
-      this.#count--
-      return
     }
   }
 
