@@ -182,6 +182,52 @@ tests:
   expect(out).toContain('7 passed')
 })
 
+test('every short form comes out as it went in', async () => {
+  const trace = '0'.repeat(31).concat('1')
+  const requests = [
+    { resourceSpans: [{ scopeSpans: [{ spans: [{ name: 'filed', traceId: trace }] }] }] },
+    { resourceLogs: [{ scopeLogs: [{ logRecords: [{ body: { stringValue: 'line' } }] }] }] },
+  ]
+  write('requests.jsonl', requests.map((one) => `${JSON.stringify(one)}\n`).join(''))
+  const around = { service: 's', scope: 'lib', resource: { a: [1, 'two'] } }
+  const span = {
+    ...{ ...around, name: 'n', trace: 't', span: 'x', parent: 'p', kind: 'client', trace_state: 'k=v' },
+    ...{ status: { code: 'error', message: 'no' }, start: '1s', duration: '1.5s' },
+    attributes: { i: 7, d: 1.5, b: true, l: ['a', 1], m: { k: 'v' } },
+    events: [{ name: 'e', at: '250ms', attributes: { q: 1 } }],
+  }
+  const histogram = {
+    ...{ ...around, name: 'h', type: 'histogram', unit: 'ms', description: 'd', temporality: 'delta' },
+    ...{ count: 3, sum: 7.5, buckets: [1, 2], bounds: [5], attributes: { x: 'y' } },
+  }
+  const sum = {
+    name: 'c',
+    type: 'sum',
+    value: 1.25,
+    temporality: 'cumulative',
+    monotonic: false,
+    attributes: {},
+  }
+  const log = {
+    ...{ ...around, body: { k: [1, null] }, severity: 'error', severity_text: 'ERR', event: 'e' },
+    ...{ trace: 't', span: 'x', attributes: { a: 'b' } },
+  }
+  const copies = ['u-1', 'u-2', 'u-3'].map((name) => ({ name: 'other', trace: name }))
+  const input = [
+    { spans: [span, { name: 'other', trace: 'u', copies: 3 }], metrics: [histogram, sum], logs: [log] },
+    { file: 'requests.jsonl' },
+  ]
+  const output = {
+    spans: [{ name: 'filed', trace }, ...copies, span],
+    metrics: [sum, histogram],
+    logs: ['line', log],
+  }
+  const forms = { name: 'forms', processor: 'batch', input, expect: { exact: true, output } }
+  write('forms.test.yaml', JSON.stringify({ config: 'collector.yaml', tests: [forms] }))
+  const { code, out } = await weir(['test', 'forms.test.yaml'])
+  expect(code, out).toBe(0)
+})
+
 test('what is not as expected fails: refusals, counts, metrics, exporters', async () => {
   write(
     'wrong.test.yaml',
