@@ -69,3 +69,20 @@ test('what the heir refuses gets one more attempt, and is counted as dropped whe
   expect(old.counts()).toMatchObject({ failed: 1, held: 0 })
   expect(old.logger.of('data dropped by exporter')).toHaveLength(1)
 })
+
+test('memory that was lent to the queue goes back when the heir has taken a copy', async () => {
+  const { old, heir } = pair({ num_consumers: 1 })
+  heir.backend.always = AWAY
+  let holds = 0
+  const lease = { hold: () => void holds++, release: () => void holds-- }
+  const lent = spans('a')
+  await old.shell.consume(lent.withContext({ ...lent.context, lease }))
+  expect(holds).toBe(1)
+  old.shell.handOver?.(heir.shell)
+  await old.shell.shutdown?.(never())
+  expect(holds).toBe(0)
+  lent.chunks[0]?.fill(0) // Somebody else uses it now.
+  heir.backend.always = undefined
+  await heir.host.clock.advance(60_000)
+  expect(heir.backend.delivered).toEqual(['a'])
+})

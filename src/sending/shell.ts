@@ -18,6 +18,7 @@ import { dropAdvice, refusalAdvice } from './advice.ts'
 import { Batcher, type Entry, finishPart, type Job } from './batcher.ts'
 import { Health } from './health.ts'
 import { Latch } from './latch.ts'
+import { withOwnBytes } from './own-bytes.ts'
 import { PLAIN } from './plain.ts'
 import { Admission, Deque, sizeOf } from './queue.ts'
 import { type Outcome, sendWithRetry } from './retry.ts'
@@ -51,9 +52,7 @@ export function wrapExporter(
   return new Shell(exporter, sending ?? PLAIN, settings)
 }
 
-/** Requests read from the storage beyond those that are being sent. */
-const READ_AHEAD = 2
-
+const READ_AHEAD = 2 // Requests read from the storage beyond those that are being sent.
 const MOVED: Outcome = { sentItems: 0, failedItems: 0, error: undefined } // Its heir counts it.
 class Shell implements Consumer, Component {
   readonly #exporter: Exporter
@@ -310,7 +309,8 @@ class Shell implements Consumer, Component {
   async #leave(batch: Batch, entries: readonly Entry[]): Promise<boolean> {
     const [heir, admission, { queue }] = [this.#heir, this.#admission, this.#sending]
     if (!heir || !admission || !queue || entries.length === 0) return false
-    const moved = admission.moving(sizeOf(batch, queue.sizer), () => heir.consume(batch))
+    const own = withOwnBytes(batch, entries)
+    const moved = admission.moving(sizeOf(batch, queue.sizer), () => heir.consume(own))
     return await moved.then(() => true).catch(() => false)
   }
 
