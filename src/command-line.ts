@@ -234,7 +234,12 @@ async function run(options: SourceOptions, watch: boolean): Promise<void> {
   const { gateIds } = await import('./config/feature-gates.ts')
   const { runService } = await import('./service/run.ts')
   const featureGates = gateIds(options.featureGates)
-  const code = await runService({ loaded, reload: load, watch, registry: knownComponents, featureGates })
+  const reload = async () => {
+    const again = await load()
+    const { lintWarnings } = await import('./commands/validate.ts') // Not at the start, which it would make longer.
+    return { ...again, warnings: await lintWarnings(again.config, again.warnings, options) }
+  }
+  const code = await runService({ loaded, reload, watch, registry: knownComponents, featureGates })
   process.exit(code)
 }
 

@@ -33,6 +33,12 @@ export async function allWarnings(
   return unsilenced(all, textOf).sort((a, b) => rank(a) - rank(b) || a.line - b.line || a.column - b.column)
 }
 
+/** The same without the notes, each with its rule in its message: for a log. */
+export async function lintWarnings(...about: Parameters<typeof allWarnings>): Promise<ConfigProblem[]> {
+  const warnings = (await allWarnings(...about)).filter(({ rule }) => rule !== NOTE)
+  return warnings.map((warning) => ({ ...warning, message: `${warning.message}${formatRule(warning)}` }))
+}
+
 function textOf(file: string): string | undefined {
   try {
     return readFileSync(file, 'utf8')

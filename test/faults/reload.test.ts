@@ -264,6 +264,7 @@ test('a queue that waits for its backend lives on, and the admin endpoint says w
   expect(await ask({ mark: 1 })).toMatchObject({
     status: 200,
     result: 'reloaded',
+    warnings: expect.arrayContaining([expect.stringMatching(/config\.yaml:\d+:\d+: .*\[limiter-missing\]$/)]),
     changes: {
       kept: expect.arrayContaining(['receivers/otlp', 'exporters/otlp_http/traces']),
       restarted: ['processors/resource/traces'],
