@@ -114,7 +114,7 @@ ${bad}:3:1: service.pipelines: service must have at least one pipeline
 const GATES =
   'confmap.enableMergeAppendOption, exporter.prometheusremotewritexporter.enableSendingRW2, ' +
   'extension.healthcheck.useComponentStatus, receiverhelper.newReceiverMetrics, service.AllowNoPipelines, ' +
-  'service.partialReload, service.profilesSupport)\n'
+  'service.partialReload, service.profilesSupport) [feature-gate]\n'
 
 describe('the command line', () => {
   test('without --config it says what is missing, with unknown words what was meant', async () => {

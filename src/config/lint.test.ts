@@ -94,6 +94,18 @@ test('what the check of a configuration tells has rules, too', async () => {
   expect(await warnings(text)).toEqual(['1: exposed', '5: unset-variable', '6: ignored', '11: deprecated'])
 })
 
+test('no warning is without a rule', async () => {
+  const text = config('memory_limiter').replace('exporters: [nop, debug]', 'exporters: [nop, debug, nop]')
+  const env = { WITH_DOLLARS: 'a$$b' }
+  const file = join(folder, 'all.yaml')
+  writeFileSync(file, `${text.replace('value: b', `value: "x${'$'}{env:WITH_DOLLARS}"`)}---\nsecond: 1\n`)
+  const { warnings: told } = await loadConfig({ sources: [file], sets: [], env, registry })
+  const rules = told.map((one) => withRule(one).rule)
+  expect(rules.toSorted()).toEqual(['dollar-signs', 'listed-twice', 'second-document'])
+  const gate = { file: '--feature-gates', line: 0, column: 0, path: 'x', message: 'unknown' }
+  expect(withRule(gate).rule).toBe('feature-gate')
+})
+
 test('comments silence a rule in their line, the line below or the whole file', async () => {
   const bad = config('batch, memory_limiter')
   const f = async (from: string, to: string, want: string[]) => {

@@ -21,6 +21,10 @@ export const LINT_RULES = {
   deprecated: 'an old name or form is used',
   ignored: 'a field has no effect here',
   'unset-variable': 'an environment variable is not set',
+  'dollar-signs': 'two dollar signs in the value of a variable become one',
+  'listed-twice': 'a component is listed twice in a pipeline',
+  'second-document': 'a source has more than one YAML document',
+  'feature-gate': 'a feature gate is given that has no effect',
 } as const
 export type LintRule = keyof typeof LINT_RULES
 
@@ -131,9 +135,13 @@ const TOLD: readonly (readonly [RegExp, LintRule])[] = [
   [/deprecated/, 'deprecated'],
   [/^ignored: /, 'ignored'],
   [/^environment variable .* is not set$/, 'unset-variable'],
+  [/^"\$\$" in the value of .* becomes/, 'dollar-signs'],
+  [/is listed twice; once is enough$/, 'listed-twice'],
+  [/^only the first YAML document/, 'second-document'],
 ]
 
 export function withRule(problem: ConfigProblem): Warning {
+  if (problem.file === '--feature-gates') return { ...problem, rule: 'feature-gate' }
   return { ...problem, rule: TOLD.find(([words]) => words.test(problem.message))?.[1] }
 }
 
