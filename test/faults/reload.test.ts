@@ -286,3 +286,39 @@ test('a queue that waits for its backend lives on, and the admin endpoint says w
   )
   agent.destroy()
 })
+
+for (const shards of [0, 1]) {
+  test(`a changed exporter inherits the queue, with ${shards} shards; a log level restarts nothing`, {
+    timeout: 60_000,
+  }, async () => {
+    await using away = await startBackend()
+    await using there = await startBackend()
+    away.answer(503)
+    const of = (url: string, level: string) => {
+      const plain = config(url, {})
+      const { telemetry, ...service } = plain.service
+      return {
+        ...plain,
+        service: { ...service, shards, telemetry: { ...telemetry, logs: { ...telemetry.logs, level } } },
+      }
+    }
+    await using weir = await startWeir(of(away.url, 'info'))
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+    const names = ['one', 'two', 'three']
+    for (const name of names) {
+      expect(await post(agent, weir.address(HTTP), [span(name)])).toBe(200)
+      await weir.logged(({ msg }) => msg.startsWith('sending failed'))
+    }
+    expect((await reload(weir, of(away.url, 'debug')))['restarted']).toEqual([])
+    const line = await reload(weir, of(there.url, 'debug'))
+    expect(line['restarted']).toEqual(['exporters/otlp_http/traces'])
+    await eventually(
+      async () => there.seen.size,
+      (size) => size === names.length,
+    )
+    agent.destroy()
+    expect(await weir.stop()).toBe(0)
+    expect([...there.seen]).toEqual(expect.arrayContaining(names.map((name) => [name, 1])))
+    expect(weir.log.filter(({ msg }) => msg === 'data dropped by exporter')).toEqual([])
+  })
+}
