@@ -25,13 +25,20 @@ export class LabelName {
 
   constructor(text: string) {
     this.text = text
-    this.bytes = Buffer.from(text)
+    this.bytes = kept(Buffer.from(text))
     let order = 0
     for (let index = 0; index < 6; index++) order = order * 256 + (this.bytes[index] ?? 0)
     this.order = order
     this.hash = hashRange(this.bytes, 0, this.bytes.length)
-    this.head = Buffer.from([0x0a, ...varintBytes(this.bytes.length), ...this.bytes, 0x12])
+    this.head = kept(Buffer.from([0x0a, ...varintBytes(this.bytes.length), ...this.bytes, 0x12]))
   }
+}
+
+/** In memory of its own: short buffers lie in blocks of 8 KB that the runtime shares out, and a name that is kept would keep its block. */
+function kept(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length)
+  bytes.copy(copy)
+  return copy
 }
 
 /** Order by UTF-8 bytes. */
