@@ -4,6 +4,7 @@
  *     npm run fuzz -- --target json --count 1000000 --seed 7     one target
  *     npm run fuzz -- --count 300000                             all of them, each in a process of its own
  *     npm run fuzz -- --full                                     the same with 10 million inputs
+ *     npm run fuzz -- --target json --seconds 60 --count 1000000 the same, for a minute at most
  *     npm run fuzz -- --target json --input FILE                 one input again
  *
  * What is found is written to a file in the folder for temporary files; under a name in corpus/<target>/ it is run by every test run.
@@ -29,6 +30,7 @@ export const MAX_GROWTH_MB = 64
 interface Options {
   readonly seed: number
   readonly count: number
+  readonly limitSeconds: number | undefined
 }
 
 /** A thread that ends the process when one input takes too long, and leaves that input behind. */
@@ -60,7 +62,7 @@ function watch(name: string): (input: Uint8Array) => void {
 }
 
 /** The result of a target, in one shape for all; true when all is well. */
-async function runTarget(name: string, { seed, count }: Options): Promise<boolean> {
+async function runTarget(name: string, { seed, count, limitSeconds }: Options): Promise<boolean> {
   if (name === HTTP2) {
     const { problems, frames: inputs, ...more } = await fuzz(seed, count)
     const seen = { target: HTTP2, inputs, ...more, findings: problems.map((error) => ({ error })) }
@@ -71,7 +73,14 @@ async function runTarget(name: string, { seed, count }: Options): Promise<boolea
   const onProgress = (inputs: number) => {
     if (count >= 1e6 && inputs % (4096 * 64) === 0) console.error(`${name}: ${inputs}`)
   }
-  const result = await fuzzTarget(await make(), { name, seed, count, onInput: watch(name), onProgress })
+  const result = await fuzzTarget(await make(), {
+    name,
+    seed,
+    count,
+    limitSeconds,
+    onInput: watch(name),
+    onProgress,
+  })
   const findings = result.findings.map((finding, index) => kept(result, finding, index))
   return told({ ...result, findings })
 }
@@ -131,9 +140,14 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
     full: { type: 'boolean', default: false },
     input: { type: 'string' },
+    seconds: { type: 'string' },
   },
 })
-const options = { seed: Number(values.seed), count: values.full ? FULL : Number(values.count ?? COUNT) }
+const options: Options = {
+  seed: Number(values.seed),
+  count: values.full ? FULL : Number(values.count ?? COUNT),
+  limitSeconds: values.seconds === undefined ? undefined : Number(values.seconds),
+}
 const { target, input } = values
 const well =
   input !== undefined

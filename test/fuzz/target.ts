@@ -70,6 +70,8 @@ export interface FuzzOptions {
   /** Called before each input, for a watch from outside. */
   readonly onInput?: ((input: Uint8Array) => void) | undefined
   readonly onProgress?: ((inputs: number) => void) | undefined
+  /** It ends then, whatever the count. */
+  readonly limitSeconds?: number | undefined
 }
 
 export async function fuzzTarget(target: Target, options: FuzzOptions): Promise<FuzzResult> {
@@ -83,12 +85,13 @@ export async function fuzzTarget(target: Target, options: FuzzOptions): Promise<
   }
   process.on('unhandledRejection', unhandled)
   const startMs = performance.now()
+  const limitMs = (options.limitSeconds ?? Number.POSITIVE_INFINITY) * 1000
   let accepted = 0
   let slowestMs = 0
   let inputs = 0
   let baseMb = Number.NaN
   let peakMb = 0
-  for (; inputs < count && findings.length < MAX_FINDINGS; inputs++) {
+  for (; inputs < count && findings.length < MAX_FINDINGS; ) {
     current = target.next(draw, pool)
     options.onInput?.(current)
     const beganMs = performance.now()
@@ -102,9 +105,12 @@ export async function fuzzTarget(target: Target, options: FuzzOptions): Promise<
       findings.push({ error: textOf(error), input: current })
     }
     const tookMs = performance.now() - beganMs
+    inputs++
     slowestMs = Math.max(slowestMs, tookMs)
     if (tookMs > SLOW_MS) findings.push({ error: `took ${Math.round(tookMs)} ms`, input: current })
-    if (Number.isNaN(baseMb) && inputs >= count * WARM_UP) baseMb = rssMb()
+    const warm = inputs >= count * WARM_UP || performance.now() - startMs > limitMs * WARM_UP
+    if (warm && Number.isNaN(baseMb)) baseMb = rssMb()
+    if (inputs % 512 === 0 && performance.now() - startMs > limitMs) break
     if (inputs % 4096 === 0) {
       await new Promise((resolve) => setImmediate(resolve))
       peakMb = Math.max(peakMb, process.memoryUsage.rss() / 2 ** 20)

@@ -15,16 +15,19 @@ class NearLimit extends Error {}
 export interface Verdict {
   readonly accepted: boolean
   readonly why: string
+  /** It has the list that field 1000 once was, which protobufjs does not know. */
+  readonly legacy: boolean
 }
 
 /** Undefined when it is too near to the limit of depth to be told. */
 export function reference(signal: Signal, bytes: Uint8Array): Verdict | undefined {
   try {
-    new Reader(bytes).request(signal)
-    return { accepted: true, why: '' }
+    const reader = new Reader(bytes)
+    reader.request(signal)
+    return { accepted: true, why: '', legacy: reader.legacy }
   } catch (error) {
     if (error instanceof NearLimit) return undefined
-    if (error instanceof Refused) return { accepted: false, why: error.message }
+    if (error instanceof Refused) return { accepted: false, why: error.message, legacy: false }
     throw error
   }
 }
@@ -38,6 +41,7 @@ const NAMES: Readonly<Record<Signal, readonly [resources: string, scopes: string
 class Reader {
   readonly #bytes: Uint8Array
   #at = 0
+  legacy = false
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
@@ -64,6 +68,7 @@ class Reader {
         this.#unknown(tag, end)
         if (tag === 8002 && legacy !== '') {
           const after = this.#at
+          this.legacy = true
           this.#at = start
           this.#length(end)
           this.#message(legacy, '', after, 2)
