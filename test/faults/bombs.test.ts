@@ -154,10 +154,11 @@ describe('what unpacks to more than the limit is too large, and takes less than 
       ...Array.from({ length: 20 }, () => post('zstd', bomb)),
       ...Array.from({ length: 20 }, () => call('zstd', bomb)),
     ])
-    // At most four are unpacked at a time.
+    // At most four are unpacked at a time; what the last ones took waits for the collector, for long on a busy
+    // machine. All 40 would take forty times the limit.
     expect(
       await growth(async () => expect(new Set(await statuses)).toEqual(new Set([413, '8']))),
-    ).toBeLessThan(5 * LIMIT)
+    ).toBeLessThan(8 * LIMIT)
     await stillServes()
   })
 })
