@@ -91,29 +91,25 @@ export class Books {
   }
 
   /**
-   * By the policy of the tail sampling cases. Only the last span of a trace tells what becomes of it: where
-   * that was not acknowledged, nobody knows; then only that the trace is whole is checked.
+   * By the policy of the tail sampling cases. Torn: of a trace some acknowledged spans arrived, others did
+   * not.
    */
   sampled() {
-    const counts = { kept: 0, lost: 0, discarded: 0, wrong: 0, unknown: 0, torn: 0 }
+    const counts = { kept: 0, lost: 0, discarded: 0, wrong: 0, torn: 0 }
     for (let first = 0; first + SPANS_PER_TRACE <= this.limit; first += SPANS_PER_TRACE) {
-      const last = first + SPANS_PER_TRACE - 1
-      const known = this.isAcked(last)
       const kept = isKept(first / SPANS_PER_TRACE)
       let acked = 0
       let arrived = 0
-      for (let serial = first; serial <= last; serial++) {
+      for (let serial = first; serial < first + SPANS_PER_TRACE; serial++) {
         const delivered = this.isDelivered(serial)
         if (delivered && !kept) counts.wrong++
         if (!this.isAcked(serial)) continue
         acked++
         if (delivered) arrived++
       }
-      if (!known) counts.unknown += acked
-      else if (kept) {
-        counts.kept += acked
-        counts.lost += acked - arrived
-      } else counts.discarded += acked
+      if (kept) counts.kept += acked
+      else counts.discarded += acked
+      if (kept) counts.lost += acked - arrived
       if (arrived > 0 && arrived < acked) counts.torn++
     }
     return counts
