@@ -52,6 +52,7 @@ export function addAuthoringCommands(program: Command): void {
     .description('run unit tests of pipelines: files, folders, globs; without any, those below this folder')
     .option('--junit <file>', 'write the results as JUnit XML, too')
     .option('--only <text>', 'only tests whose name contains this')
+    .option('--watch', 'run them again when a file beside them changes', false)
     .option('--no-color', 'plain text, as when the output is no terminal')
     .addHelpText('after', TEST_HELP)
     .action(test)
@@ -65,8 +66,13 @@ export function addAuthoringCommands(program: Command): void {
 
 async function test(
   files: readonly string[],
-  options: { junit?: string; only?: string; color: boolean },
+  options: { junit?: string; only?: string; watch: boolean; color: boolean },
 ): Promise<void> {
+  if (options.watch) {
+    const { watchTests } = await import('./test/watch.ts')
+    await watchTests(process.argv.slice(2), files, (text) => void process.stdout.write(text))
+    return
+  }
   const { testPipelines } = await import('./test/index.ts')
   const { FORCE_COLOR, NO_COLOR } = process.env
   const wanted = FORCE_COLOR ? FORCE_COLOR !== '0' : process.stdout.isTTY === true && !NO_COLOR

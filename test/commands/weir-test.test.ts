@@ -3,7 +3,7 @@
  * mistakes in test files. Guarantee: they pass, fail with what was expected and what came, or say where the
  * mistake is; the exit code tells which.
  */
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import {
   cpSync,
   existsSync,
@@ -327,4 +327,36 @@ test('mistakes in test files are told with their place, and end with 2', async (
   expect(readFileSync(join(folder, 'mistakes.xml'), 'utf8').match(/<error /g)).toHaveLength(wanted.length)
   const none = await weir(['test', 'nowhere'])
   expect([none.code, none.err]).toEqual([2, 'no test files in "nowhere": expected NAME.test.yaml\n'])
+})
+
+test('--watch runs them again when the configuration changes', async () => {
+  const place = join(folder, 'watched')
+  mkdirSync(place)
+  const config = join(place, 'collector.yaml')
+  writeFileSync(config, CONFIG)
+  const one = { name: 'prod', processor: 'resource', input: { spans: ['a'] } }
+  const expected = { output: { spans: [{ name: 'a', resource: { env: 'prod' } }] } }
+  writeFileSync(join(place, 'a.test.yaml'), JSON.stringify({ tests: [{ ...one, expect: expected }] }))
+  const child = spawn(process.execPath, [join(ROOT, 'src/main.ts'), 'test', '--watch'], { cwd: place })
+  let out = ''
+  const seen = (text: string) =>
+    new Promise<void>((resolve, reject) => {
+      child.once('exit', () => reject(new Error(`it ended: ${out}`)))
+      const look = () => out.includes(text) && resolve()
+      child.stdout.on('data', look)
+      look()
+    })
+  child.stdout.on('data', (data) => {
+    out += String(data)
+  })
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  try {
+    await seen('1 passed\nwaiting for a change')
+    writeFileSync(config, CONFIG.replace('value: prod', 'value: dev'))
+    await seen('0 passed, 1 failed\nwaiting for a change')
+    expect(out).toContain('+   resource.env: dev')
+  } finally {
+    child.kill('SIGINT')
+  }
+  await ended
 })

@@ -26,7 +26,7 @@ const MOST_FILES = 10_000
 
 /** Runs everything, and returns the exit code. */
 export async function testPipelines(options: TestOptions): Promise<number> {
-  const found = filesOf(options.files)
+  const found = findTestFiles(options.files)
   for (const problem of found.problems) options.complain(`${problem}\n`)
   if (found.files.length === 0) {
     if (found.problems.length === 0) options.complain('no test files: expected NAME.test.yaml\n')
@@ -51,7 +51,7 @@ export async function testPipelines(options: TestOptions): Promise<number> {
   return cases.some(({ failures }) => failures.length > 0) ? 1 : 0
 }
 
-function filesOf(given: readonly string[]): { files: string[]; problems: string[] } {
+export function findTestFiles(given: readonly string[]): { files: string[]; problems: string[] } {
   const files = new Set<string>()
   const problems: string[] = []
   for (const path of given.length === 0 ? ['.'] : given) {
