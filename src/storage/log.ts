@@ -24,6 +24,8 @@ import type { Batch } from '../otlp/batch.ts'
 
 /** The handle of one appended batch: a place in the files. Owned by the log; it holds no payload. */
 export interface StoredRecord {
+  /** Tells it from the others of the log, in every run; ascending with the age. */
+  readonly order: number
   /** Spans, data points or log records. */
   readonly items: number
   /** Payload bytes, without what the log adds. */

@@ -30,6 +30,7 @@ import { CorruptRecordError, type DurableLog, isStorage, type StoredRecord } fro
 import type { durableTelemetry } from './durable-telemetry.ts'
 import { type Held, Lane } from './lane.ts'
 import { DECISIONS_NOTE, encodeNote, NotedDecisions } from './noted.ts'
+import { encodeTry, TRY_NOTE, Tries } from './tries.ts'
 
 /** Payload handed on and not taken yet, in all shards together. */
 const PAYLOAD_BYTES = 64 * 1024 * 1024
@@ -40,9 +41,8 @@ const READ_AT_A_TIME = 8
 /** Requests that are not done with, in this shard; each takes some hundred bytes of memory. */
 const MOST_HELD = 1_000_000
 const TICK_MS = 250
-const SETTLE_MS = 100
-const ALONE_AFTER_CRASHES = 2
-const PARK_AFTER_CRASHES = 3
+/** Of what a crash left, so many that were not handed on are handed on alone: one of them may have caused it. */
+const SUSPECTS = 64
 /** After so many failures in a row a request is written anew, so that the files before it can go. */
 const RENEW_AFTER_FAILURES = 5
 
@@ -68,13 +68,9 @@ export class DurableIntake implements Journal {
   /** What an earlier run left: of which signal it is, is known when it is read. */
   readonly #recovered = new Lane()
   #recoveredLeft = 0
-  /**
-   * After a crash: what is handed on of it is known to the log before the next is, so that it is known what
-   * may have crashed.
-   */
-  #careful = false
   #log: DurableLog | undefined
   #noted: NotedDecisions | undefined
+  #tries = new Tries([])
   #timer: { cancel(): void } | undefined
   #stopped = false
   /** Handed on and not taken yet. */
@@ -97,12 +93,14 @@ export class DurableIntake implements Journal {
     if (!isStorage(extension)) throw new Error(`storage: extension "${storage}" is no storage`)
     this.#log = await extension.openLog({
       name: this.name,
-      inFlight: READ_AT_A_TIME,
+      inFlight: SUSPECTS,
       clearsAll: true,
       notes: true,
       onInherit: (records) => this.#recover(records),
     })
-    this.#noted = new NotedDecisions(this.#log.takeNotes())
+    const notes = this.#log.takeNotes()
+    this.#noted = new NotedDecisions(notes)
+    this.#tries = new Tries(notes)
     const records = this.#log.takeRecovered()
     for (const { items } of records) telemetry.recovered.add(items)
     if (records.length > 0)
@@ -115,7 +113,6 @@ export class DurableIntake implements Journal {
   }
 
   #recover(records: readonly StoredRecord[]): void {
-    this.#careful ||= records.some(({ crashes }) => crashes >= ALONE_AFTER_CRASHES)
     for (const record of records) this.#recovered.push({ ...this.#hold(record), recovered: true })
     this.#recoveredLeft += records.length
     setImmediate(() => this.#pump(this.#recovered))
@@ -220,7 +217,7 @@ export class DurableIntake implements Journal {
     while (!this.#stopped && lane.reading < READ_AT_A_TIME && this.#activeBytes < this.#payloadLimit) {
       const held = lane.peek(this.#nowMs())
       if (held === undefined) return
-      const suspect = held.record.crashes >= ALONE_AFTER_CRASHES
+      const suspect = held.record.crashes > 0
       if (lane.alone || (suspect && lane.reading > 0)) return
       lane.shift()
       lane.alone = suspect
@@ -228,25 +225,13 @@ export class DurableIntake implements Journal {
       const before = lane.turn
       const { promise, resolve } = Promise.withResolvers<void>()
       lane.turn = promise
-      void this.#readBack(held, before, resolve).finally(async () => {
+      void this.#readBack(held, before, resolve).finally(() => {
         resolve()
-        if (this.#careful && lane === this.#recovered) await this.#settled()
         lane.reading--
         lane.alone = false
         this.#pump(lane)
       })
     }
-  }
-
-  /**
-   * Resolves when the log knows what was handed on, or soon: under load it may be long until nothing waits
-   * there.
-   */
-  async #settled(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const timer = this.#options.host.clock.after(SETTLE_MS, resolve)
-    await Promise.race([this.#log?.flush().catch(() => {}), promise])
-    timer.cancel()
   }
 
   /**
@@ -257,16 +242,20 @@ export class DurableIntake implements Journal {
     const { logger, telemetry, next } = this.#options
     const { record } = held
     try {
-      if (record.crashes >= PARK_AFTER_CRASHES) return await this.#park(held)
+      const suspect = record.crashes > 0
+      if (suspect && this.#tries.tooMany(record)) return await this.#park(held)
       const batch = await this.#log?.read(record)
       if (batch === undefined || this.#stopped) return
       telemetry.replayed.add(batch.itemCount)
       if (held.failures >= RENEW_AFTER_FAILURES) await this.#renew(held, batch)
       await before
+      if (suspect) await this.#log?.note(TRY_NOTE, encodeTry(record, true))
       if (next[batch.signal] !== undefined) {
         const taken = this.#handOn(held, batch, this.#noted?.of(batch) ?? NO_DECISIONS)
         handed()
-        return await taken
+        await taken
+        if (suspect) await this.#log?.note(TRY_NOTE, encodeTry(record, false))
+        return
       }
       logger.warn('a stored request waits: no pipeline takes its signal from this receiver', {
         signal: batch.signal,
