@@ -49,11 +49,16 @@ export async function startWeir(
   }
   const configPath = join(folder, 'config.yaml')
   writeFileSync(configPath, typeof config === 'string' ? config : JSON.stringify(config, null, 1))
-  const child = spawn(
-    process.execPath,
-    [join(ROOT, 'src/main.ts'), '--config', configPath, ...(options.arguments ?? [])],
-    { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...options.env }, cwd: folder },
-  )
+  const [command = '', ...words] = [
+    ...(options.wrapper ?? []),
+    ...[process.execPath, join(ROOT, 'src/main.ts'), '--config', configPath],
+    ...(options.arguments ?? []),
+  ]
+  const child = spawn(command, words, {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, ...options.env },
+    cwd: folder,
+  })
   const log: LogLine[] = []
   const waiting = new Set<() => void>()
   let rest = ''

@@ -10,6 +10,7 @@ import { isKept, SPANS_PER_TRACE } from './spans.ts'
 const SENT = 1
 const ACKED = 2
 const REFUSED = 4
+const PARKED = 8
 
 export class Books {
   readonly limit: number
@@ -79,6 +80,12 @@ export class Books {
     this.refused++
   }
 
+  /** It lies in a file beside the log. */
+  park = (serial: number): void => {
+    this.#state[serial] = (this.#state[serial] ?? 0) | PARKED
+  }
+
+  isParked = (serial: number): boolean => ((this.#state[serial] ?? 0) & PARKED) !== 0
   isAcked = (serial: number): boolean => ((this.#state[serial] ?? 0) & ACKED) !== 0
   isDelivered = (serial: number): boolean => (this.#delivered[serial] ?? 0) > 0
 
@@ -95,22 +102,25 @@ export class Books {
    * not.
    */
   sampled() {
-    const counts = { kept: 0, lost: 0, discarded: 0, wrong: 0, torn: 0 }
+    const counts = { kept: 0, lost: 0, discarded: 0, wrong: 0, torn: 0, parked: 0 }
     for (let first = 0; first + SPANS_PER_TRACE <= this.limit; first += SPANS_PER_TRACE) {
       const kept = isKept(first / SPANS_PER_TRACE)
       let acked = 0
       let arrived = 0
+      let parked = 0
       for (let serial = first; serial < first + SPANS_PER_TRACE; serial++) {
         const delivered = this.isDelivered(serial)
         if (delivered && !kept) counts.wrong++
         if (!this.isAcked(serial)) continue
         acked++
         if (delivered) arrived++
+        else if (kept && this.isParked(serial)) parked++
       }
       if (kept) counts.kept += acked
       else counts.discarded += acked
-      if (kept) counts.lost += acked - arrived
-      if (arrived > 0 && arrived < acked) counts.torn++
+      if (kept) counts.lost += acked - arrived - parked
+      counts.parked += parked
+      if (arrived > 0 && arrived + parked < acked) counts.torn++
     }
     return counts
   }

@@ -13,6 +13,8 @@ export interface LoadOptions {
   readonly books: Books
   readonly senders: number
   readonly tracesPerRequest?: number
+  /** Where the numbers of the traces begin. */
+  readonly firstTrace?: number
   /** Two requests for each set of traces, with half of the spans of each, at the same time. */
   readonly halves?: boolean
   /** Between two requests of a sender. */
@@ -31,7 +33,7 @@ export class Load {
   #running = false
   #gone = false
   #senders: Promise<void>[] = []
-  #nextTrace = 0
+  nextTrace: number
   /** Requests by what became of them. */
   readonly requests = { acked: 0, refused: 0, refusedWithoutDelay: 0, permanent: 0, failed: 0 }
   lastAckMs = 0
@@ -39,6 +41,7 @@ export class Load {
 
   constructor(options: LoadOptions) {
     this.#options = options
+    this.nextTrace = options.firstTrace ?? 0
     this.#agent = new Agent({ connections: options.senders * 2, headersTimeout: 20_000, bodyTimeout: 20_000 })
   }
 
@@ -67,8 +70,8 @@ export class Load {
   async #sender(): Promise<void> {
     const { halves = false, pauseMs = 0, tracesPerRequest = 25 } = this.#options
     while (this.#running) {
-      const first = this.#nextTrace
-      this.#nextTrace += tracesPerRequest
+      const first = this.nextTrace
+      this.nextTrace += tracesPerRequest
       const parts: Part[] = halves ? ['first', 'second'] : ['whole']
       await Promise.all(parts.map((part) => this.#deliver(first, tracesPerRequest, part)))
       if (pauseMs > 0) await sleep(pauseMs)
