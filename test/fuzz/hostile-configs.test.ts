@@ -52,7 +52,7 @@ async function validate(text: string): Promise<Validated> {
   return { code, output, rssBytes: used.maxRSS * 1024, cpuMs: used.cpuMs }
 }
 
-const bomb = () => {
+const bomb = (): string => {
   const lines = ['a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9]']
   for (let level = 1; level < 12; level++)
     lines.push(`a${level}: &a${level} [${Array(9).fill(`*a${level - 1}`)}]`)
@@ -70,37 +70,35 @@ processors:
 service: { pipelines: { traces: { receivers: [nop], processors: [tail_sampling], exporters: [nop] } } }
 `
 
+const HOSTILE: readonly (readonly [title: string, make: () => string, problem: RegExp])[] = [
+  ['a bomb of aliases', bomb, /^F:\d+:\d+: .*more than 50000 values, aliases counted/m],
+  ['lists 500,000 deep', () => '['.repeat(500_000), /^F:1:\d+: nested deeper than 100 levels/m],
+  ['maps 200,000 deep', () => '{a: '.repeat(200_000), /^F:1:\d+: nested deeper/m],
+  ['an alias of itself', () => 'a: &a { b: *a }', /^F:1:\d+: /m],
+  ['__proto__', () => 'receivers: { __proto__: { polluted: 1 } }', /^F:1:14: .*"__proto__" is not allowed/m],
+  [
+    'a key twice',
+    () => 'receivers: { nop: }\nexporters: { nop: }\nreceivers: { nop: }',
+    /^F:3:1: .*there twice/m,
+  ],
+  ['an unknown key', () => 'receivres: { nop: }', /^F:1:1: receivres: unknown key "receivres".*receivers/m],
+  ['more tokens than are read', () => 'a: 1\n'.repeat(200_000), /^F:\d+:\d+: .*more than 150000 tokens/m],
+  ['a file of 2 MB', () => '# '.repeat(2 ** 20), /^F: .*is larger than 1048576 bytes/m],
+  ['a reference without end', () => `receivers: { nop: \${env:${'x'.repeat(50_000)} }`, /^F:1:\d+: /m],
+  [
+    'lookbehind in a policy',
+    () => tail('{ key: k, values: ["(?<=a)b"], enabled_regex_matching: true }'),
+    /^F:8:46: .*values\[0\].*bad regular expression/m,
+  ],
+  [
+    'a back reference in a policy',
+    () => tail(String.raw`{ key: k, values: ['(a)\1'], enabled_regex_matching: true }`),
+    /^F:8:46: .*bad regular expression/m,
+  ],
+]
+
 describe('validate ends with 1 and a place:', () => {
-  test.each([
-    ['a bomb of aliases', bomb, /^F:\d+:\d+: .*more than 50000 values, aliases counted/m],
-    ['lists 500,000 deep', () => '['.repeat(500_000), /^F:1:\d+: nested deeper than 100 levels/m],
-    ['maps 200,000 deep', () => '{a: '.repeat(200_000), /^F:1:\d+: nested deeper/m],
-    ['an alias of itself', () => 'a: &a { b: *a }', /^F:1:\d+: /m],
-    [
-      '__proto__',
-      () => 'receivers: { __proto__: { polluted: 1 } }',
-      /^F:1:14: .*"__proto__" is not allowed/m,
-    ],
-    [
-      'a key twice',
-      () => 'receivers: { nop: }\nexporters: { nop: }\nreceivers: { nop: }',
-      /^F:3:1: .*there twice/m,
-    ],
-    ['an unknown key', () => 'receivres: { nop: }', /^F:1:1: receivres: unknown key "receivres".*receivers/m],
-    ['more tokens than are read', () => 'a: 1\n'.repeat(200_000), /^F:\d+:\d+: .*more than 150000 tokens/m],
-    ['a file of 2 MB', () => '# '.repeat(2 ** 20), /^F: .*is larger than 1048576 bytes/m],
-    ['a reference without end', () => `receivers: { nop: \${env:${'x'.repeat(50_000)} }`, /^F:1:\d+: /m],
-    [
-      'lookbehind in a policy',
-      () => tail('{ key: k, values: ["(?<=a)b"], enabled_regex_matching: true }'),
-      /^F:8:46: .*values\[0\].*bad regular expression/m,
-    ],
-    [
-      'a back reference in a policy',
-      () => tail(String.raw`{ key: k, values: ['(a)\1'], enabled_regex_matching: true }`),
-      /^F:8:46: .*bad regular expression/m,
-    ],
-  ] as const)('%s', async (_, make, problem) => {
+  test.each(HOSTILE)('%s', async (_, make, problem) => {
     const { code, output, rssBytes, cpuMs } = await validate(make())
     expect(output).toMatch(problem)
     expect(code).toBe(1)
