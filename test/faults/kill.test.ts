@@ -68,7 +68,7 @@ async function weir({ directory, backend, port }: Setup): Promise<Collector> {
     running.signal('SIGKILL')
     await running[Symbol.asyncDispose]()
   }
-  return { kill, end: () => running[Symbol.asyncDispose]() }
+  return { kill, end: async () => await running[Symbol.asyncDispose]() }
 }
 
 async function goCollector({ directory, backend, port }: Setup): Promise<Collector> {

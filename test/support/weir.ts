@@ -38,6 +38,8 @@ export async function startWeir(
   options: {
     readonly env?: Readonly<Record<string, string>>
     readonly arguments?: readonly string[]
+    /** Put in front of the command line. It has to become Weir (`exec`), so that signals reach it. */
+    readonly wrapper?: readonly string[]
     /** Written beside the configuration, by their paths. */
     readonly files?: Readonly<Record<string, string>>
   } = {},

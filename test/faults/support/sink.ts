@@ -11,7 +11,8 @@ export type Act =
   | { readonly kind: 'refuse'; readonly status: number; readonly retryAfter?: string }
   | { readonly kind: 'hang' }
   /** Takes it, and resets the connection instead of an answer, or in the middle of one. */
-  | { readonly kind: 'reset' | 'cut' }
+  | { readonly kind: 'reset' }
+  | { readonly kind: 'cut' }
 
 export class Sink {
   act: () => Act = () => ({ kind: 'take' })
