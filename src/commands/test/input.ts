@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import type { JsValue } from '../../otlp/attributes.ts'
 import { Batch, type RequestContext, type Signal } from '../../otlp/batch.ts'
 import { decodeJson } from '../../otlp/json-decode.ts'
+import { receiveRequest } from '../../otlp/receive.ts'
 import {
   type AttributeValues,
   buildLogs,
@@ -202,7 +203,8 @@ function requestBatches(request: Readonly<Record<string, unknown>>, context: Req
   for (const [key, signal] of Object.entries(GROUPS) as [string, Signal][]) {
     if (request[key] === undefined) continue
     const bytes = decodeJson(signal, Buffer.from(JSON.stringify({ [key]: request[key] })))
-    batches.push(new Batch(signal, [bytes], -1, context))
+    const { chunk, itemCount } = receiveRequest(signal, bytes)
+    batches.push(new Batch(signal, [chunk], itemCount, context))
   }
   if (batches.length === 0)
     throw new TypeError(`no OTLP request: expected one of ${Object.keys(GROUPS).join(', ')}`)
