@@ -3,7 +3,7 @@
  * started with another number of shards. Guarantee: a span that was acknowledged arrives, or its trace is
  * sampled out by policy, which is decided on whole traces, whatever part of them came before the crash.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -190,3 +190,36 @@ test('stopped in order, it leaves undecided traces in the log, and the next run 
     rmSync(join(directory, '..'), { recursive: true, force: true })
   }
 }, 60_000)
+
+test('a reload hands what waits to the new pipeline, and to the new receiver', async () => {
+  const directory = join(mkdtempSync(join(tmpdir(), 'weir-durable-')), 'storage')
+  await using backend = await new HttpBackend().start()
+  const books: Books = { kept: new Set(), discarded: new Set(), sent: new Set(), trace: 0 }
+  const made = (wait: string, endpoint: string) => {
+    const base = config(directory, backend.url, 2)
+    const tail_sampling = { ...base.processors.tail_sampling, decision_wait: wait }
+    const otlp = { ...base.receivers.otlp, protocols: { http: { endpoint } } }
+    return { ...base, receivers: { otlp }, processors: { ...base.processors, tail_sampling } }
+  }
+  try {
+    await using weir = await startWeir(made('60s', 'localhost:0'))
+    const changes = [made('1s', 'localhost:0'), made('1s', '127.0.0.1:0')]
+    for (const change of changes) {
+      await sendTraces(weir.address('receivers/otlp/protocols/http'), books)
+      const since = weir.log.length
+      writeFileSync(weir.configPath, JSON.stringify(change))
+      weir.signal('SIGHUP')
+      await weir.logged(({ msg }) => msg === 'reloaded', since)
+      await eventually(
+        async () => spanIdsAt(backend).length,
+        (count) => count >= books.kept.size,
+        20_000,
+      )
+    }
+    expect(await weir.stop()).toBe(0)
+    expect(books.kept.size).toBe(changes.length * TRACES_AT_A_TIME * HALF)
+    expect(spanIdsAt(backend).sort()).toEqual([...books.kept].sort())
+  } finally {
+    rmSync(join(directory, '..'), { recursive: true, force: true })
+  }
+}, 90_000)

@@ -80,7 +80,10 @@ async function run(folder: string) {
     ...{ stage, meter, intake, clock: host.clock },
     send: (name: string, trace?: string) => consumer.consume(batch(name, trace)),
     read: (name: string, labels = {}) => meter.read(`receiver_log_${name}`, labels),
+    /** As at the end of a process: whoever holds something lets go of it first. */
     async stop() {
+      intake.stop()
+      for (const { delivery } of stage.taken) delivery.settle(new ShutdownError('stopping'))
       await intake.close()
       await storage[Symbol.asyncDispose]()
     },
@@ -98,7 +101,8 @@ async function run(folder: string) {
 test('answered when stored, though nobody has taken it; released when done, kept for the next run when not', async () => {
   const folder = newFolder()
   const first = await run(folder)
-  first.stage.room = new Promise(() => {})
+  let giveUp: (error: Error) => void = () => {}
+  first.stage.room = new Promise((_, reject) => (giveUp = reject))
   await first.send('never taken')
   expect([first.stage.names, first.stage.answered]).toEqual([[], [['never taken', true]]])
   first.stage.room = undefined
@@ -108,6 +112,9 @@ test('answered when stored, though nobody has taken it; released when done, kept
   expect([first.read('requests'), first.read('oldest_age')]).toEqual([4, 1])
   first.stage.done('b')
   first.stage.done('c', new ShutdownError('stopping'))
+  first.intake.stop()
+  giveUp(new ShutdownError('stopping'))
+  await first.clock.advance(0)
   await first.stop()
   const second = await run(folder)
   await second.until(['never taken', 'a', 'c'])

@@ -75,6 +75,9 @@ export class DurableIntake implements Journal {
   #stopped = false
   /** Handed on and not taken yet. */
   #activeBytes = 0
+  /** Handed on and not done with. */
+  #open = 0
+  #onIdle: (() => void) | undefined
   #count = 0
   #bytes = 0
   /** How many came in each second and are not done with; the oldest second first. */
@@ -173,7 +176,9 @@ export class DurableIntake implements Journal {
     // It lives until the request is done with, and must not keep the payload.
     const delivery = new Delivery(this, { decided, recovered }, (error) => {
       this.#ended(held, signal, itemCount, error)
+      if (--this.#open === 0) this.#onIdle?.()
     })
+    this.#open++
     let failure: unknown
     lane.active++
     this.#activeBytes += byteLength
@@ -347,7 +352,10 @@ export class DurableIntake implements Journal {
       logger.info('requests that are not done with stay in the log', { requests: this.#count })
     for (const gauge of [telemetry.records, telemetry.bytes, telemetry.waitingBytes, telemetry.oldestAge])
       gauge.set(0)
-    await this.#log?.close()
+    if (this.#open === 0) return await this.#log?.close()
+    // A reload that keeps the pipelines: they still hold requests. Its successor gets what is left when they are done.
+    this.#onIdle = () => void this.#log?.close().catch(() => {})
+    await this.#log?.flush().catch(() => {})
   }
 }
 
