@@ -12,6 +12,9 @@ export const SLAB_BYTES = 1 << 20
 
 /** Empty slabs that are kept: this many, plus as many as are in use. */
 const SPARE_SLABS = 8
+/** Slabs of stores that were given up, for the next one in this thread: a reload takes no new memory. */
+const inherited: Buffer[] = []
+const MOST_INHERITED = 32
 
 export class Slabs {
   /** The bytes of each slab by number; EMPTY where a number is not in use. */
@@ -90,7 +93,7 @@ export class Slabs {
   #open(size: number): number {
     let buffer = size === SLAB_BYTES ? this.#spare.pop() : undefined
     if (buffer === undefined) {
-      buffer = unmanagedBuffer(size)
+      buffer = (size === SLAB_BYTES ? inherited.pop() : undefined) ?? unmanagedBuffer(size)
       this.heldBytes += size
     }
     const slab = this.#freeNumbers.pop() ?? this.buffers.length
@@ -121,7 +124,12 @@ export class Slabs {
 
   /** Nothing is held any more, and nothing will be. */
   dispose(): void {
-    for (const buffer of [...this.buffers, ...this.#spare]) if (buffer.length > 0) this.#forget(buffer)
+    for (const buffer of [...this.buffers, ...this.#spare]) {
+      if (buffer.length === SLAB_BYTES && inherited.length < MOST_INHERITED) {
+        this.heldBytes -= SLAB_BYTES
+        inherited.push(buffer)
+      } else if (buffer.length > 0) this.#forget(buffer)
+    }
     this.buffers.length = this.#spare.length = this.#live.length = this.#freeNumbers.length = 0
     this.#current = -1
     this.#inUse = this.liveBytes = 0

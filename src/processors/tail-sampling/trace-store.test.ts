@@ -242,3 +242,15 @@ function flatten(resourceSpans: readonly Plain[]): string[] {
       for (const span of spans) flat.push(JSON.stringify([span.spanId, span, resource, scope]))
   return flat.sort()
 }
+
+test('slabs of a store that is given up serve the next one', () => {
+  const slabs = new Slabs()
+  slabs.place(SLAB_BYTES)
+  const [first] = slabs.buffers
+  slabs.dispose()
+  expect(slabs.heldBytes).toBe(0)
+  const next = new Slabs()
+  next.place(100)
+  expect(next.buffers[next.slab]).toBe(first)
+  expect(next.heldBytes).toBe(SLAB_BYTES)
+})
