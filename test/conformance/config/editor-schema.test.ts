@@ -65,6 +65,7 @@ const UNSEEN: readonly string[] = [
   'bad-set',
   'built-in-protocols-missing',
   'built-in-same-port',
+  'built-in-storages',
   'connector-cycle',
   'connector-one-side',
   'connector-signal-pair',
