@@ -20,7 +20,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 const MAIN = join(import.meta.dirname, '../../src/main.ts')
 const MB = 2 ** 20
 /** Nominally 150 MB and 1 s of CPU, most of which is the start of the process; a loaded machine needs more. */
-const MAX_RSS_BYTES = 150 * MB
+const MAX_RSS_BYTES = 190 * MB // 150 with a warm compile cache; a cold one loads the type stripper.
 const MAX_CPU_MS = 3000
 /** Tells what the process has used, when it ends. */
 const REPORT = `process.on('exit', () => {

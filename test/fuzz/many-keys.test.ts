@@ -111,7 +111,7 @@ test('trace ids: num_traces are held, the oldest give way and are counted', asyn
   expect(read('sampling_traces_on_memory')).toBe(limit)
   expect(read('sampling_trace_dropped_too_early')).toBe(MANY - limit)
   expect(read('dropped_spans', { reason: 'num_traces' })).toBe(MANY - limit)
-  expect(grown).toBeLessThan(16 * MB)
+  expect(grown).toBeLessThan(24 * MB) // Eight spare slabs and the tables among it.
 }, 120_000)
 
 /** Points with labels that are all different. */
