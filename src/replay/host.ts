@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../component/clock.ts'
 import type { Budget, Host, RateBudget } from '../component/host.ts'
+import { known, localBudget, localRate } from '../component/local-budgets.ts'
 import type { Counter, Gauge, Histogram, Instruments, Meter, TelemetryTable } from '../component/telemetry.ts'
 
 export function replayHost(clock: Clock): Host {
@@ -14,57 +15,13 @@ export function replayHost(clock: Clock): Host {
     shards: 1,
     clock,
     memory: { usedBytes: () => 0, refresh: () => 0, collectGarbage() {} },
-    budget: (name, limit) => known(budgets, name, () => countingBudget(limit)),
-    rateBudget: (name, perSecond, burst) => known(rates, name, () => tokenBucket(clock, perSecond, burst)),
+    budget: (name, limit) => known(budgets, name, () => localBudget(limit)),
+    rateBudget: (name, perSecond, burst) => known(rates, name, () => localRate(clock, perSecond, burst)),
     listen: () => Promise.reject(new Error('a replay does not listen')),
     gather: async () => [],
     answer() {},
     extension: () => undefined,
     reportStatus() {},
-  }
-}
-
-function known<T>(map: Map<string, T>, name: string, make: () => T): T {
-  let found = map.get(name)
-  if (found === undefined) {
-    found = make()
-    map.set(name, found)
-  }
-  return found
-}
-
-function countingBudget(limit: number): Budget {
-  let used = 0
-  return {
-    limit,
-    used: () => used,
-    tryTake(count) {
-      if (used + count > limit) return false
-      used += count
-      return true
-    },
-    take(count) {
-      used += count
-    },
-    give(count) {
-      used -= count
-    },
-  }
-}
-
-/** As the one in shared memory (workers/shared.ts), by the clock of the replay. */
-function tokenBucket(clock: Clock, perSecond: number, burst: number): RateBudget {
-  let tokens = burst
-  let lastMs = clock.monotonicMs()
-  return {
-    tryTake(count) {
-      const nowMs = clock.monotonicMs()
-      tokens = Math.min(burst, tokens + ((nowMs - lastMs) / 1000) * perSecond)
-      lastMs = nowMs
-      if (tokens < count) return false
-      tokens -= count
-      return true
-    },
   }
 }
 

@@ -1,6 +1,7 @@
 /** A Host for one component on one shard: plain budgets, a scripted clock, real loopback listeners. */
 import net from 'node:net'
 import type { Budget, Host, Listener, ListenOptions, RateBudget } from '../component/host.ts'
+import { known, localBudget, localRate } from '../component/local-budgets.ts'
 import { ScriptedClock } from './clock.ts'
 
 export class TestHost implements Host {
@@ -28,45 +29,11 @@ export class TestHost implements Host {
   }
 
   budget(name: string, limit: number): Budget {
-    const known = this.#budgets.get(name)
-    if (known) return known
-    let used = 0
-    const made: Budget = {
-      limit,
-      used: () => used,
-      tryTake(count) {
-        if (used + count > limit) return false
-        used += count
-        return true
-      },
-      take(count) {
-        used += count
-      },
-      give(count) {
-        used -= count
-      },
-    }
-    this.#budgets.set(name, made)
-    return made
+    return known(this.#budgets, name, () => localBudget(limit))
   }
 
   rateBudget(name: string, perSecond: number, burst: number): RateBudget {
-    const known = this.#rates.get(name)
-    if (known) return known
-    let tokens = burst
-    let lastMs = this.clock.monotonicMs()
-    const made: RateBudget = {
-      tryTake: (count) => {
-        const nowMs = this.clock.monotonicMs()
-        tokens = Math.min(burst, tokens + ((nowMs - lastMs) / 1000) * perSecond)
-        lastMs = nowMs
-        if (tokens < count) return false
-        tokens -= count
-        return true
-      },
-    }
-    this.#rates.set(name, made)
-    return made
+    return known(this.#rates, name, () => localRate(this.clock, perSecond, burst))
   }
 
   async listen(options: ListenOptions, onConnection: (socket: net.Socket) => void): Promise<Listener> {

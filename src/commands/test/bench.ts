@@ -6,6 +6,7 @@
 import type { AnyExporter, AnyReceiver } from '../../component/define.ts'
 import { defineExporter, defineReceiver } from '../../component/define.ts'
 import type { RateBudget } from '../../component/host.ts'
+import { known, localRate } from '../../component/local-budgets.ts'
 import type { LogFields, Logger } from '../../component/logger.ts'
 import type { ConfiguredComponent, PipelineConfig, ServiceConfig } from '../../config/types.ts'
 import { DownstreamError, RetryableError, toError } from '../../errors.ts'
@@ -174,22 +175,7 @@ class BenchMemory extends SharedView {
   }
 
   override rateBudget(name: string, perSecond: number, burst: number): RateBudget {
-    const known = this.#rates.get(name)
-    if (known !== undefined) return known
-    let tokens = burst
-    let lastMs = this.#clock.monotonicMs()
-    const made: RateBudget = {
-      tryTake: (count) => {
-        const nowMs = this.#clock.monotonicMs()
-        tokens = Math.min(burst, tokens + ((nowMs - lastMs) / 1000) * perSecond)
-        lastMs = nowMs
-        if (tokens < count) return false
-        tokens -= count
-        return true
-      },
-    }
-    this.#rates.set(name, made)
-    return made
+    return known(this.#rates, name, () => localRate(this.#clock, perSecond, burst))
   }
 }
 
