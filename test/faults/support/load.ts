@@ -23,6 +23,8 @@ export interface LoadOptions {
   readonly padding?: number
   /** Refused requests are sent again until they are taken. */
   readonly retry?: boolean
+  /** How long a refused sender waits. */
+  readonly refusedMs?: number
 }
 
 const RETRYABLE = new Set([429, 502, 503, 504])
@@ -114,7 +116,7 @@ export class Load {
         this.requests.refused++
         if (answer.headers['retry-after'] === undefined) this.requests.refusedWithoutDelay++
       }
-      return 50
+      return this.#options.refusedMs ?? 50
     } catch {
       this.requests.failed++
       return 20
