@@ -322,11 +322,14 @@ describe('metadata_keys', () => {
     await using batch = make(config)
     await batch.consume(spans(1, 0, from({ tenant: ['a'] })))
     await batch.consume(spans(1, 0, from({ tenant: ['b'] })))
-    await expect(batch.consume(spans(1, 0, from({ tenant: ['c'] })))).rejects.toMatchObject({
+    expect(batch.meter.read('processor_batch_refused_items', { signal: 'traces' })).toBe(0)
+    await expect(batch.consume(spans(3, 0, from({ tenant: ['c'] })))).rejects.toMatchObject({
       code: 'DOWNSTREAM',
       retryable: false,
     })
+    expect(batch.meter.read('processor_batch_refused_items', { signal: 'traces' })).toBe(3)
     await batch.consume(spans(1, 0, from({ tenant: ['a'] })))
+    expect(batch.meter.read('processor_batch_refused_items', { signal: 'traces' })).toBe(3)
   })
 })
 

@@ -14,7 +14,14 @@
  * next stage took its items, and gets its error.
  */
 import { defineProcessor } from '../../component/define.ts'
-import { counter, gauge, histogram, type Instruments, volatileItems } from '../../component/telemetry.ts'
+import {
+  type Counter,
+  counter,
+  gauge,
+  histogram,
+  type Instruments,
+  volatileItems,
+} from '../../component/telemetry.ts'
 import { DownstreamError, ShutdownError, toError } from '../../errors.ts'
 import { type Batch, NO_CONTEXT, type RequestContext } from '../../otlp/batch.ts'
 import { Batcher, type BatcherOptions, type Trigger } from './batcher.ts'
@@ -61,6 +68,12 @@ const telemetry = {
     'Items lost because the next stage failed after their senders were answered.',
     ['signal'],
   ),
+  refused: counter(
+    'processor_batch_refused_items',
+    '{item}',
+    'Items refused because their combination of metadata values would be one too many.',
+    ['signal'],
+  ),
   volatile: volatileItems,
 }
 
@@ -75,7 +88,9 @@ export default defineProcessor({
   telemetry,
   create({ config, telemetry, logger, host, signal, next, holdsCaller }) {
     const dropped = telemetry.dropped.with({ signal })
-    const groups = new BatcherGroups(config.metadata_keys, config.metadata_cardinality_limit, telemetry, {
+    const refused = telemetry.refused.with({ signal })
+    const instruments = { cardinality: telemetry.cardinality, refused }
+    const groups = new BatcherGroups(config.metadata_keys, config.metadata_cardinality_limit, instruments, {
       config,
       signal,
       context: NO_CONTEXT,
@@ -108,11 +123,16 @@ function recordSent(instruments: Instruments<typeof telemetry>, batch: Batch, tr
 
 const ACCEPTED = Promise.resolve()
 
+interface GroupInstruments {
+  readonly cardinality: Instruments<typeof telemetry>['cardinality']
+  readonly refused: Counter
+}
+
 /** One batcher per combination of the values of `metadata_keys`. They are kept until shutdown. */
 class BatcherGroups {
   readonly #keys: readonly string[]
   readonly #limit: number
-  readonly #telemetry: Pick<Instruments<typeof telemetry>, 'cardinality'>
+  readonly #telemetry: GroupInstruments
   readonly #options: BatcherOptions
   readonly #batchers = new Map<string, Batcher>()
   #closed = false
@@ -120,7 +140,7 @@ class BatcherGroups {
   constructor(
     keys: readonly string[],
     limit: number,
-    instruments: Pick<Instruments<typeof telemetry>, 'cardinality'>,
+    instruments: GroupInstruments,
     options: BatcherOptions,
   ) {
     this.#keys = keys.map((key) => key.toLowerCase())
@@ -135,8 +155,10 @@ class BatcherGroups {
     const group = this.#groupOf(batch.context)
     let batcher = this.#batchers.get(group)
     if (batcher === undefined) {
-      if (this.#keys.length > 0 && this.#limit > 0 && this.#batchers.size >= this.#limit)
+      if (this.#keys.length > 0 && this.#limit > 0 && this.#batchers.size >= this.#limit) {
+        this.#telemetry.refused.add(batch.itemCount)
         return Promise.reject(new DownstreamError('too many batcher metadata-value combinations'))
+      }
       batcher = new Batcher({ ...this.#options, context: this.#contextOf(batch.context) })
       this.#batchers.set(group, batcher)
       this.#telemetry.cardinality.add(1)

@@ -66,6 +66,7 @@ test('refuses from the soft limit on, retryably, and recovers below it; logs eac
   expect(host.statuses.map(({ status }) => status)).toEqual(['recoverable_error', 'ok'])
   expect(limiter.meter.read('processor_memory_limiter_accepted_spans')).toBe(6)
   expect(limiter.meter.read('processor_memory_limiter_refused_spans')).toBe(6)
+  expect(limiter.meter.read('processor_memory_limiter_refused_requests', { signal: 'traces' })).toBe(1)
   expect(limiter.sink.itemCount).toBe(6)
 })
 

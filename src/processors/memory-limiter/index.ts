@@ -9,7 +9,8 @@
  *
  * It holds nothing itself. Refusal starts at the soft limit (limit - spike limit) and ends below it. It
  * steers by the ledger of all shards: payload bytes held, plus heap and external memory. As the first
- * processor of a pipeline it also answers before a request body is read.
+ * processor of a pipeline it also answers before a request body is read; such requests are counted by
+ * themselves (refused_requests), since nobody knows their items.
  */
 import { defineProcessor } from '../../component/define.ts'
 import { counter } from '../../component/telemetry.ts'
@@ -36,6 +37,12 @@ const telemetry = {
     'Data points refused.',
   ),
   refusedLogs: counter('processor_memory_limiter_refused_log_records', '{records}', 'Log records refused.'),
+  refusedRequests: counter(
+    'processor_memory_limiter_refused_requests',
+    '{requests}',
+    'Requests refused as a whole, before their body was read: their items are not counted.',
+    ['signal'],
+  ),
 }
 
 const ACCEPTED = { traces: 'acceptedTraces', metrics: 'acceptedMetrics', logs: 'acceptedLogs' } as const
@@ -54,6 +61,7 @@ export default defineProcessor({
     const watch = sharedWatch(config, host, logger)
     const accepted = telemetry[ACCEPTED[signal]]
     const refused = telemetry[REFUSED[signal]]
+    const refusedUnread = telemetry.refusedRequests.with({ signal })
     let started = false
     return {
       releases: next.releases === true,
@@ -71,7 +79,11 @@ export default defineProcessor({
         accepted.add(batch.itemCount)
         return next.consume(batch)
       },
-      refusal: () => watch.refusal(),
+      refusal() {
+        const error = watch.refusal()
+        if (error !== undefined) refusedUnread.add(1)
+        return error
+      },
       async shutdown() {
         if (!started) return
         started = false
