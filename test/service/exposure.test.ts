@@ -3,26 +3,19 @@
  * that answer nonsense with 400 and live on.
  */
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import tls from 'node:tls'
 import { afterAll, expect, test } from 'vitest'
 import { createAuthority, createCertificate } from '../support/certificates.ts'
+import { freePort } from '../support/peers.ts'
 import { startWeir } from '../support/weir.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'weir-exposure-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
 const HTTP = 'receivers/otlp/protocols/http'
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return typeof address === 'object' && address ? address.port : 0
-}
 
 function config(metricsPort: number, http: object = {}) {
   const prometheus = { host: 'localhost', port: metricsPort }

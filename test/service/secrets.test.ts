@@ -4,13 +4,13 @@
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { request } from '../support/http.ts'
 import { HttpBackend } from '../support/http-backend.ts'
 import { logs, metrics, traces } from '../support/otlp.ts'
+import { freePort } from '../support/peers.ts'
 import { startWeir } from '../support/weir.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -119,14 +119,6 @@ function config(backend: string, tokens: string, metricsPort: number) {
 
 function expectNoMarker(text: string): void {
   expect(text.split('\n').filter((line) => line.includes(MARKER))).toEqual([])
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return typeof address === 'object' && address ? address.port : 0
 }
 
 /** What a command prints, on both streams. */
