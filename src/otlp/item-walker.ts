@@ -10,7 +10,13 @@
  * version does not know is shown as one `opaque` item, so that it can be passed on; it does not count.
  */
 import type { Signal } from './batch.ts'
-import { METRIC } from './fields.ts'
+import {
+  EXPONENTIAL_HISTOGRAM_DATA_POINT,
+  HISTOGRAM_DATA_POINT,
+  METRIC,
+  NUMBER_DATA_POINT,
+  SUMMARY_DATA_POINT,
+} from './fields.ts'
 import { ChunkWalker } from './walk.ts'
 import { FieldCursor, LEN } from './wire.ts'
 
@@ -124,4 +130,18 @@ export function isData(field: number): boolean {
     field === METRIC.exponentialHistogram ||
     field === METRIC.summary
   )
+}
+
+/** Where a data point in this data of a Metric has its attributes. */
+export function attributesFieldOf(dataField: number): number {
+  switch (dataField) {
+    case METRIC.histogram:
+      return HISTOGRAM_DATA_POINT.attributes
+    case METRIC.exponentialHistogram:
+      return EXPONENTIAL_HISTOGRAM_DATA_POINT.attributes
+    case METRIC.summary:
+      return SUMMARY_DATA_POINT.attributes
+    default:
+      return NUMBER_DATA_POINT.attributes
+  }
 }

@@ -1,11 +1,6 @@
 /** The friendly items of metrics: a metric as a whole, and a data point with the metric around it. message-item.ts says how they behave. */
-import {
-  EXPONENTIAL_HISTOGRAM_DATA_POINT,
-  HISTOGRAM_DATA_POINT,
-  METRIC,
-  NUMBER_DATA_POINT,
-  SUMMARY_DATA_POINT,
-} from '../otlp/fields.ts'
+import { METRIC, NUMBER_DATA_POINT } from '../otlp/fields.ts'
+import { attributesFieldOf } from '../otlp/item-walker.ts'
 import {
   type DataPointView,
   ExponentialHistogramDataPointView,
@@ -69,7 +64,7 @@ export class DataPoint extends InnerItem {
     this.#metricStart = around.metricStart
     this.#metricEnd = around.metricEnd
     this.#dataField = around.dataField
-    this.point(bytes, start, end, attributesField(around.dataField))
+    this.point(bytes, start, end, attributesFieldOf(around.dataField))
   }
   /** The metric that this point belongs to: to read here, to edit in metrics(). */
   get metric(): MetricView {
@@ -129,17 +124,4 @@ export interface MetricPlace {
   readonly metricStart: number
   readonly metricEnd: number
   readonly dataField: number
-}
-
-function attributesField(dataField: number): number {
-  switch (dataField) {
-    case METRIC.histogram:
-      return HISTOGRAM_DATA_POINT.attributes
-    case METRIC.exponentialHistogram:
-      return EXPONENTIAL_HISTOGRAM_DATA_POINT.attributes
-    case METRIC.summary:
-      return SUMMARY_DATA_POINT.attributes
-    default:
-      return NUMBER_DATA_POINT.attributes
-  }
 }

@@ -16,16 +16,8 @@ import { defineProcessor } from '../../component/define.ts'
 import { ConfigError } from '../../errors.ts'
 import { AttributeList } from '../../otlp/attribute-list.ts'
 import { type ItemEdit, KEEP, mapItems, WROTE } from '../../otlp/edit.ts'
-import {
-  EXPONENTIAL_HISTOGRAM_DATA_POINT,
-  HISTOGRAM_DATA_POINT,
-  LOG_RECORD,
-  METRIC,
-  NUMBER_DATA_POINT,
-  SPAN,
-  SUMMARY_DATA_POINT,
-} from '../../otlp/fields.ts'
-import type { ItemWalker } from '../../otlp/item-walker.ts'
+import { LOG_RECORD, SPAN } from '../../otlp/fields.ts'
+import { attributesFieldOf, type ItemWalker } from '../../otlp/item-walker.ts'
 import { AttributeEditor } from '../attribute-actions/editor.ts'
 import { config, foreignProperties } from './config.ts'
 import { Matcher } from './matcher.ts'
@@ -75,14 +67,5 @@ export default defineProcessor({
 function attributesField(items: ItemWalker): number {
   if (items.signal === 'traces') return SPAN.attributes
   if (items.signal === 'logs') return LOG_RECORD.attributes
-  switch (items.dataField) {
-    case METRIC.histogram:
-      return HISTOGRAM_DATA_POINT.attributes
-    case METRIC.exponentialHistogram:
-      return EXPONENTIAL_HISTOGRAM_DATA_POINT.attributes
-    case METRIC.summary:
-      return SUMMARY_DATA_POINT.attributes
-    default:
-      return NUMBER_DATA_POINT.attributes
-  }
+  return attributesFieldOf(items.dataField)
 }
