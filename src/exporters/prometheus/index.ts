@@ -20,6 +20,7 @@ import { counter, gauge } from '../../component/telemetry.ts'
 import { ConfigError } from '../../errors.ts'
 import { type Exchange, HttpServer } from '../../net/http-server.ts'
 import { createServerTls, type ServerTls } from '../../net/tls-server.ts'
+import { PLAIN } from '../../sending/plain.ts'
 import { Accumulator, type DropReason } from './accumulate.ts'
 import { baseOptions, type Config, config } from './config.ts'
 import { FamilyStore } from './families.ts'
@@ -66,7 +67,7 @@ export default defineExporter({
   affinity: 'series',
   config,
   telemetry,
-  sending: ({ sending_queue }) => ({ timeoutMs: 0, retry: NO_RETRY, queue: sending_queue, local: true }),
+  sending: ({ sending_queue }) => ({ timeoutMs: 0, retry: PLAIN.retry, queue: sending_queue, local: true }),
   listeners: ({ endpoint, transport }) => [{ path: ['endpoint'], endpoint, transport }],
   create({ id, config, telemetry, logger, host }) {
     const store = new FamilyStore(host.budget('series', config.max_series))
@@ -122,15 +123,6 @@ export default defineExporter({
     }
   },
 })
-
-const NO_RETRY = {
-  enabled: false,
-  initialIntervalMs: 0,
-  randomizationFactor: 0,
-  multiplier: 1,
-  maxIntervalMs: 0,
-  maxElapsedTimeMs: 0,
-}
 
 /** The listener of one shard. */
 class ScrapeServer {
