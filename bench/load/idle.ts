@@ -14,6 +14,7 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { findPeer, freePort } from '../../test/support/peers.ts'
+import { stop } from '../support/collectors.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const CONFIG = join(ROOT, 'bench/configs/idle.yaml')
@@ -70,7 +71,7 @@ async function measure(
     const cpuPercent = watchMs > 0 ? ((cpuMs(pid) - before) / watchMs) * 100 : Number.NaN
     return { readyMs, startCpuMs, rssMb: memory, cpuPercent }
   } finally {
-    await end(child)
+    await stop(child)
   }
 }
 
@@ -88,15 +89,6 @@ function untilReady(child: ChildProcess): Promise<void> {
       resolve()
     })
   })
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return
-  const ended = new Promise<void>((resolve) => void child.once('exit', () => resolve()))
-  child.kill('SIGTERM')
-  const timer = setTimeout(() => child.kill('SIGKILL'), 10_000)
-  await ended
-  clearTimeout(timer)
 }
 
 function median(all: readonly Run[], pick: (run: Run) => number): number {

@@ -84,7 +84,8 @@ function status(pid: number, field: string): number {
   return Number(line?.[1] ?? 0) * 1024
 }
 
-async function stop(child: ChildProcess): Promise<void> {
+/** Asks it to end, and ends it after ten seconds. */
+export async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null) return
   const ended = new Promise<void>((resolve) => void child.once('exit', () => resolve()))
   child.kill('SIGTERM')
