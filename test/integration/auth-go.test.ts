@@ -52,7 +52,7 @@ test('the Go collector sends with the right credentials, and drops with the wron
       },
     }
     await using go = await startGoCollector(config, port)
-    expect(go).toBeDefined()
+    expect(go.child.exitCode).toBeNull()
     const name = `${protocol} ${want}`
     const body = traces({ resource: { 'service.name': 's' }, spans: [name] }).bytes()
     // Without a queue the Go collector hands the answer on.

@@ -175,7 +175,12 @@ test('plugins appear in components, schema, fields and print-config; their confi
   const schema = JSON.parse((await weir('schema', '--config', 'shown.yaml')).out)
   const fields = schema.properties.processors.patternProperties['^\\s*shown\\s*(/.+)?$'].properties
   expect(fields.wait.default).toBe('5s')
-  expect(fields.isolate).toBeDefined()
+  const limits = fields.isolate.anyOf.find((one: { properties?: object }) => one.properties !== undefined)
+  expect(limits.properties).toMatchObject({
+    timeout: { default: '5s' },
+    max_heap: { default: '128MiB' },
+    pool: { default: 2 },
+  })
   expect(schema.properties.plugins.type).toEqual(['array', 'null'])
   const document = (await weir('fields', '--config', 'shown.yaml')).out
   expect(document).toContain('## processor `shown`')
