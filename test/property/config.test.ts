@@ -13,6 +13,7 @@ import { loadConfig } from '../../src/config/load.ts'
 import { redactTree } from '../../src/config/print.ts'
 import { ConfigError } from '../../src/errors.ts'
 import { testRegistry } from '../conformance/config/registry.ts'
+import { YAML_PIECES } from './yaml-pieces.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'weir-random-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -45,55 +46,7 @@ test('random bytes', async () => {
   )
 })
 
-const yamlPiece = fc.constantFrom(
-  ...[
-    'receivers:',
-    'otlp:',
-    'service:',
-    ': ',
-    '- ',
-    '[',
-    ']',
-    '{',
-    '}',
-    '&a ',
-    '*a',
-    '<<: ',
-    '!!str ',
-    '!!binary ',
-  ],
-  ...[
-    '"',
-    "'",
-    '|',
-    '>',
-    '#',
-    '\n',
-    '\n  ',
-    '\n    ',
-    '? ',
-    ', ',
-    '---\n',
-    '...',
-    '%YAML 1.2\n',
-    '\t',
-    '\0',
-    '\r',
-  ],
-  ...[
-    '${A}',
-    '${',
-    '}',
-    '$$',
-    '${env:C}',
-    '${file:/dev/null}',
-    '${yaml:',
-    '0777',
-    '1e999',
-    '__proto__: ',
-    '\u2028',
-  ],
-)
+const yamlPiece = fc.constantFrom(...YAML_PIECES)
 
 test('random YAML syntax', async () => {
   await fc.assert(

@@ -8,78 +8,12 @@ import { registry as load } from '../../../src/components.ts'
 import { loadConfig } from '../../../src/config/load.ts'
 import { redactTree } from '../../../src/config/print.ts'
 import { ConfigError } from '../../../src/errors.ts'
+import { YAML_PIECES } from '../../property/yaml-pieces.ts'
 import { type Draw, mutateBytes } from '../draw.ts'
 import type { Target } from '../target.ts'
 
 const PIPELINES = join(import.meta.dirname, '../../../pipelines')
 const ENV = { A: '$' + '{env:B}', B: '[1, x]', C: '$$' }
-
-const PIECES = [
-  ...[
-    ': ',
-    '- ',
-    '[',
-    ']',
-    '{',
-    '}',
-    '&a ',
-    '*a',
-    '<<: ',
-    '!!str ',
-    '!!binary ',
-    '!!float ',
-    '"',
-    "'",
-    '|\n',
-    '>\n',
-    '#',
-  ],
-  ...[
-    '\n',
-    '\n  ',
-    '\n    ',
-    '? ',
-    ', ',
-    '---\n',
-    '...\n',
-    '%YAML 1.2\n',
-    '\t',
-    '\0',
-    '\r',
-    '\u2028',
-    '\ufeff',
-  ],
-  ...[
-    '$' + '{env:A}',
-    '$' + '{env:',
-    '}',
-    '$$',
-    '$' + '{env:NO:-x}',
-    '$' + '{yaml:[1]}',
-    '0777',
-    '1e999',
-    '-1',
-    '.nan',
-  ],
-  ...[
-    '__proto__: {polluted: 1}\n',
-    'constructor: {prototype: {polluted: 1}}\n',
-    'otlp',
-    'batch',
-    'timeout: 5s\n',
-    '5m',
-    '1GiB',
-  ],
-  ...[
-    'receivers:\n',
-    'service:\n',
-    'pipelines:\n',
-    'traces',
-    'endpoint: localhost:1\n',
-    'policies: ',
-    'values: ["("]\n',
-  ],
-]
 
 export async function yamlTarget(): Promise<Target> {
   const registry = await load()
@@ -119,7 +53,7 @@ function mutate(draw: Draw, text: Uint8Array, other: Uint8Array): Buffer {
     }
     const at = draw.below(mutant.length + 1)
     const end = draw.chance(0.6) ? at : lineEnd(mutant, at)
-    const piece = Buffer.from(draw.pick(PIECES))
+    const piece = Buffer.from(draw.pick(YAML_PIECES))
     const times = draw.chance(0.01) ? draw.below(400) : 1
     mutant = Buffer.concat([mutant.subarray(0, at), ...Array(times).fill(piece), mutant.subarray(end)])
   }
