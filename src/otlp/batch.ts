@@ -110,4 +110,23 @@ export class Batch {
   bytes(): Uint8Array {
     return this.chunks.length === 1 ? this.chunks[0]! : Buffer.concat(this.chunks)
   }
+
+  /** All bytes in one buffer of their own, which can be moved to another thread. */
+  ownBytes(): Uint8Array<ArrayBuffer> {
+    const bytes = new Uint8Array(this.byteLength)
+    let at = 0
+    for (const chunk of this.chunks) {
+      bytes.set(chunk, at)
+      at += chunk.length
+    }
+    return bytes
+  }
+
+  /** The same batch in chunks of its own: nobody else writes to them, and no lease ends them. */
+  copy(): Batch {
+    const chunks = this.chunks.map((chunk) => new Uint8Array(chunk))
+    const { context } = this
+    const own = context.lease === undefined ? context : { ...context, lease: undefined }
+    return new Batch(this.signal, chunks, this.itemCount, own)
+  }
 }

@@ -59,7 +59,7 @@ export async function runIsolated(task: IsolatedTask, begun: () => void): Promis
     await answer
     const unchanged = own.outputs.length === 1 && own.outputs[0]?.chunks[0] === task.bytes
     if (unchanged) return { metrics, logs }
-    return { outputs: own.outputs.map(whole), metrics, logs }
+    return { outputs: own.outputs.map((batch) => batch.ownBytes()), metrics, logs }
   } catch (error) {
     return { failure: failureOf(error), metrics, logs }
   } finally {
@@ -73,17 +73,6 @@ function failureOf(error: unknown) {
   if (!(error instanceof WeirError)) return { reason, message }
   const retryAfterMs = error instanceof RetryableError ? error.retryAfterMs : undefined
   return { reason, message, retryable: isRetryable(error), retryAfterMs }
-}
-
-/** All bytes in one buffer of their own, which can be moved. */
-function whole(batch: Batch): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(batch.byteLength)
-  let at = 0
-  for (const chunk of batch.chunks) {
-    bytes.set(chunk, at)
-    at += chunk.length
-  }
-  return bytes
 }
 
 function instanceOf(task: IsolatedTask): Promise<Instance> {

@@ -15,7 +15,7 @@ import type {
 import type { Logger } from '../component/logger.ts'
 import type { Counter, Gauge, Histogram, TelemetryTable } from '../component/telemetry.ts'
 import { DownstreamError, RetryableError } from '../errors.ts'
-import type { Batch, RequestContext, Signal } from '../otlp/batch.ts'
+import type { RequestContext, Signal } from '../otlp/batch.ts'
 import type { PluginGuard } from './guard.ts'
 
 type AnyInstrument = Counter & Gauge & Histogram
@@ -52,22 +52,12 @@ export function isolatedProcessor(settings: IsolatedSettings): Consumer & Compon
         throw new Error(`does not start in isolation (${failure.reason}): ${failure.message}`)
     },
     async consume(batch) {
-      const { outputs, failure } = await run(copyOf(batch), batch.context)
+      const { outputs, failure } = await run(batch.ownBytes(), batch.context)
       if (failure !== undefined) throw guard.failure(failure.reason, errorOf(failure), batch.itemCount)
       if (outputs === undefined) await next.consume(batch)
       else for (const bytes of outputs) await next.consume(batch.with([bytes]))
     },
   }
-}
-
-function copyOf(batch: Batch): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(batch.byteLength)
-  let at = 0
-  for (const chunk of batch.chunks) {
-    bytes.set(chunk, at)
-    at += chunk.length
-  }
-  return bytes
 }
 
 /** What a plugin threw keeps what it said of sending again; the rest is for the definition to say. */

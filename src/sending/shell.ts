@@ -18,7 +18,6 @@ import { dropAdvice, refusalAdvice } from './advice.ts'
 import { Batcher, type Entry, finishPart, type Job } from './batcher.ts'
 import { Health } from './health.ts'
 import { Latch } from './latch.ts'
-import { withOwnBytes } from './own-bytes.ts'
 import { PLAIN } from './plain.ts'
 import { Admission, Deque, sizeOf } from './queue.ts'
 import { type Outcome, sendWithRetry } from './retry.ts'
@@ -309,7 +308,8 @@ class Shell implements Consumer, Component {
   async #leave(batch: Batch, entries: readonly Entry[]): Promise<boolean> {
     const [heir, admission, { queue }] = [this.#heir, this.#admission, this.#sending]
     if (!heir || !admission || !queue || entries.length === 0) return false
-    const own = withOwnBytes(batch, entries)
+    const isLent = entries.some((entry) => entry.batch.context.lease !== undefined)
+    const own = isLent ? batch.copy() : batch // The leases end with the entries.
     const moved = admission.moving(sizeOf(batch, queue.sizer), () => heir.consume(own))
     return await moved.then(() => true).catch(() => false)
   }

@@ -5,7 +5,6 @@
  */
 import type { Consumer } from '../component/define.ts'
 import { isRetryable, type RefusedError, RetryableError, toError } from '../errors.ts'
-import type { Batch } from '../otlp/batch.ts'
 import { canLease } from './outlet.ts'
 
 export interface Branch {
@@ -20,7 +19,7 @@ export function fanOut(branches: readonly Branch[]): Consumer {
   return {
     async consume(batch) {
       const results = await Promise.allSettled(
-        branches.map((branch) => branch.consumer.consume(branch.mutatesData ? copy(batch) : batch)),
+        branches.map((branch) => branch.consumer.consume(branch.mutatesData ? batch.copy() : batch)),
       )
       const errors = results.filter((result) => result.status === 'rejected').map((result) => result.reason)
       if (errors.length > 0) throw joinErrors(errors, batch.context.delivery !== undefined)
@@ -33,13 +32,6 @@ export function fanOut(branches: readonly Branch[]): Consumer {
       return refusal
     },
   }
-}
-
-function copy(batch: Batch): Batch {
-  return batch.with(
-    batch.chunks.map((chunk) => new Uint8Array(chunk)),
-    batch.itemCount,
-  )
 }
 
 /**
