@@ -1,5 +1,12 @@
 import { expect, test } from 'vitest'
-import { givePayload, keepPayload, POOL_LIMIT_BYTES, takePayload } from './payload-pool.ts'
+import {
+  givePayload,
+  keepPayload,
+  POOL_IDLE_BYTES,
+  POOL_LIMIT_BYTES,
+  takePayload,
+  trimPayload,
+} from './payload-pool.ts'
 
 test('a buffer that was given back is used again, for any size of its class', () => {
   const first = takePayload(36_000)
@@ -28,7 +35,7 @@ test('a buffer that moved to another thread is not taken back', () => {
 })
 
 test('sizes from 1 byte to beyond the largest class are served', () => {
-  for (const size of [1, 2047, 2048, 4096, 4097, 1 << 22, (1 << 22) + 1]) {
+  for (const size of [1, 2047, 2048, 4096, 4097, 1 << 22, 1 << 24, (1 << 24) + 1]) {
     expect(takePayload(size).length).toBeGreaterThanOrEqual(size)
   }
 })
@@ -50,4 +57,18 @@ test('what is kept does not come back', () => {
   givePayload(kept)
   expect(takePayload(50_000).buffer).not.toBe(kept.buffer)
   keepPayload(Buffer.alloc(10))
+})
+
+test('what nobody needs between two trims goes, but for the part that stays', () => {
+  const size = 1 << 22
+  const taken = Array.from({ length: POOL_LIMIT_BYTES / size }, () => takePayload(size))
+  for (const buffer of taken) givePayload(buffer)
+  const known = new Set(taken.map((buffer) => buffer.buffer))
+  trimPayload() // It was all in use until now.
+  trimPayload()
+  let again = 0
+  const later = taken.map(() => takePayload(size))
+  for (const { buffer } of later) if (known.has(buffer)) again++
+  expect(again).toBe(POOL_IDLE_BYTES / size)
+  for (const buffer of later) givePayload(buffer)
 })

@@ -6,13 +6,16 @@
  * behind it lets go of the bytes when consume() has settled (`Consumer.releases`) takes buffers here and
  * gives them back. Who cannot know it allocates as usual.
  *
- * One pool per thread, bounded; buffers are given out by size class, at most twice as large as asked for.
+ * One pool per thread, bounded; buffers are given out by size class, at most twice as large as asked for. What was
+ * not needed for a while is let go of (`trimPayload`), but for a part that is always kept.
  */
 
 const SMALLEST_BITS = 12 // 4 KiB; smaller buffers cost the collector nothing to speak of.
-const LARGEST_BITS = 22 // 4 MiB
+const LARGEST_BITS = 24 // 16 MiB: a message of the usual limit, 4 MiB, is larger after an edit.
 /** What the pool keeps for later, in all classes together. */
-export const POOL_LIMIT_BYTES = 16 * 1024 * 1024
+export const POOL_LIMIT_BYTES = 64 * 1024 * 1024
+/** What it keeps however long nobody needs it. */
+export const POOL_IDLE_BYTES = 16 * 1024 * 1024
 
 const free: Buffer[][] = []
 for (let bits = SMALLEST_BITS; bits <= LARGEST_BITS; bits++) free.push([])
@@ -23,6 +26,8 @@ for (let bits = SMALLEST_BITS; bits <= LARGEST_BITS; bits++) free.push([])
 const LENT = Symbol('lent')
 type Marked = ArrayBufferLike & { [LENT]?: boolean }
 let keptBytes = 0
+/** The least that was kept since the last trim: nobody needed that much. */
+let spareBytes = 0
 
 function classOf(sizeBytes: number): number {
   return Math.max(0, 32 - Math.clz32(sizeBytes - 1) - SMALLEST_BITS)
@@ -35,7 +40,10 @@ export function takePayload(sizeBytes: number): Buffer {
   if (list === undefined || sizeBytes < 1 << (SMALLEST_BITS - 1)) return Buffer.allocUnsafeSlow(sizeBytes)
   let buffer = list.pop()
   if (buffer === undefined) buffer = Buffer.allocUnsafeSlow(1 << (index + SMALLEST_BITS))
-  else keptBytes -= buffer.length
+  else {
+    keptBytes -= buffer.length
+    if (keptBytes < spareBytes) spareBytes = keptBytes
+  }
   ;(buffer.buffer as Marked)[LENT] = true
   return buffer
 }
@@ -58,4 +66,18 @@ export function givePayload(view: Uint8Array): void {
 export function keepPayload(view: Uint8Array): void {
   const buffer: Marked = view.buffer
   if (buffer[LENT] === true) buffer[LENT] = false
+}
+
+/** Lets go of what nobody needed since the last call, the largest first. To be called every few seconds. */
+export function trimPayload(): void {
+  let surplus = Math.min(spareBytes, keptBytes - POOL_IDLE_BYTES)
+  for (let index = free.length - 1; index >= 0 && surplus > 0; index--) {
+    const list = free[index]!
+    const size = 1 << (index + SMALLEST_BITS)
+    const count = Math.min(list.length, Math.floor(surplus / size))
+    list.length -= count
+    keptBytes -= count * size
+    surplus -= count * size
+  }
+  spareBytes = keptBytes
 }

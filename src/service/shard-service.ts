@@ -13,6 +13,7 @@ import type { Logger } from '../component/logger.ts'
 import { counter, gauge } from '../component/telemetry.ts'
 import { checkConfig } from '../config/check.ts'
 import type { LogsTelemetry } from '../config/types.ts'
+import { trimPayload } from '../otlp/payload-pool.ts'
 import { shrinkHeap } from '../workers/garbage.ts'
 import { Link } from '../workers/link.ts'
 import { type Port, Rpc } from '../workers/rpc.ts'
@@ -40,6 +41,7 @@ export interface ShardStart {
 
 /** How often a shard publishes its memory and its load. */
 const PUBLISH_MS = 100
+const TRIM_TICKS = 30
 /** A thread below this use for this long after a change of configuration gives back what the change has left. */
 const QUIET_UTILIZATION = 0.05
 const QUIET_TICKS = 5
@@ -131,12 +133,14 @@ export class ShardService {
 
   #publish(tell: (busy: number) => void): void {
     let last = performance.eventLoopUtilization()
+    let ticks = 0
     const timer = setInterval(() => {
       const now = performance.eventLoopUtilization()
       const busy = performance.eventLoopUtilization(now, last).utilization
       last = now
       this.#shared.publish(busy)
       this.#settle(busy)
+      if (++ticks % TRIM_TICKS === 0) trimPayload()
       tell(busy)
     }, PUBLISH_MS)
     timer.unref()
