@@ -1,17 +1,14 @@
 /** OTLP/gRPC: the Export method of each signal that some pipeline takes. Other methods are UNIMPLEMENTED. */
-import type { Socket } from 'node:net'
 import type { AuthData } from '../../component/auth.ts'
-import type { Timer } from '../../component/clock.ts'
 import type { Consumer } from '../../component/define.ts'
-import type { Listener } from '../../component/host.ts'
 import { PartialSuccess, RefusedError, UnauthenticatedError } from '../../errors.ts'
 import type { CallHead, GrpcServer, GrpcServerOptions, GrpcStatus, UnaryCall } from '../../net/grpc.ts'
 import { createHttp2GrpcServer } from '../../net/http2/grpc-server.ts'
 import { keepaliveSettings, messageLimitBytes } from '../../net/server-fields.ts'
-import { createServerTls, type ServerTls } from '../../net/tls-server.ts'
 import { NO_METADATA, type RequestContext, type Signal } from '../../otlp/batch.ts'
 import type { GrpcConfig } from './config.ts'
-import { authenticate, findAuthenticator, Intake, type ServerSettings, watchInFlight } from './intake.ts'
+import { Door } from './door.ts'
+import { authenticate, findAuthenticator, Intake, type ServerSettings } from './intake.ts'
 import { encodePartial, OK_PROTOBUF } from './response.ts'
 
 const METHODS: Readonly<Record<Signal, string>> = {
@@ -34,10 +31,7 @@ export class OtlpGrpc {
   readonly #config: GrpcConfig
   readonly #settings: ServerSettings
   readonly #intake: Intake
-  #server: GrpcServer | undefined
-  #tls: ServerTls | undefined
-  #listener: Listener | undefined
-  #gauge: Timer | undefined
+  #door: Door | undefined
 
   constructor(config: GrpcConfig, settings: ServerSettings) {
     this.#config = config
@@ -47,57 +41,26 @@ export class OtlpGrpc {
 
   async start(): Promise<void> {
     const config = this.#config
-    const { host, id, logger, telemetry } = this.#settings
     if (config.implementation === 'grpc-js' && config.keepalive?.enforcement_policy)
-      logger.warn('keepalive.enforcement_policy has no effect with implementation grpc-js')
+      this.#settings.logger.warn('keepalive.enforcement_policy has no effect with implementation grpc-js')
     const server = await createServer(config.implementation, this.#options())
-    this.#server = server
-    const connections = telemetry.connections.with({ transport: 'grpc' })
-    const serve = (socket: Socket): void => {
-      connections.add(1)
-      socket.on('close', () => connections.add(-1))
-      server.accept(socket)
-    }
-    if (config.tls)
-      this.#tls = createServerTls(config.tls, {
-        alpn: ['h2'],
-        alpnRequired: true,
-        nowMs: () => host.clock.monotonicMs(),
-        onSecure: serve,
-        onProblem: (message, error) => logger.warn(message, { transport: 'grpc', error: error.message }),
-        onRefused: (reason) => this.#intake.count('closedConnections', reason),
-      })
-    const tls = this.#tls
-    const { endpoint, transport } = config
-    this.#listener = await host.listen(
-      { name: `receivers/${id}/protocols/grpc`, endpoint, transport },
-      (socket) => {
-        const full = server.connectionCount + (tls?.pending ?? 0) >= config.max_connections
-        if (full && !server.makeRoom?.()) {
-          this.#intake.count('closedConnections', 'max_connections')
-          socket.destroy()
-        } else if (tls) tls.accept(socket)
-        else serve(socket)
-      },
-    )
-    this.#gauge = watchInFlight(
-      this.#settings,
-      'grpc',
-      () => server.inFlightBytes ?? this.#intake.inFlight.usedBytes,
-    )
-    logger.info('listening', { transport: 'grpc', address: this.#listener.address })
+    this.#door = new Door(this.#settings, {
+      transport: 'grpc',
+      config,
+      server,
+      intake: this.#intake,
+      alpn: 'h2',
+      hasRoom: (handshakes) =>
+        server.connectionCount + handshakes < config.max_connections || server.makeRoom?.() === true,
+      inFlightBytes: () => server.inFlightBytes ?? this.#intake.inFlight.usedBytes,
+    })
+    await this.#door.open()
   }
 
   async shutdown(deadline: AbortSignal): Promise<void> {
-    // A listener may wait for its connections, so it is closed first and awaited last.
-    const closed = this.#listener?.close()
-    this.#listener = undefined
-    this.#gauge?.cancel()
-    this.#tls?.close()
-    const server = this.#server
-    this.#server = undefined
-    await server?.shutdown(deadline)
-    await closed
+    const door = this.#door
+    this.#door = undefined
+    await door?.close(deadline)
   }
 
   #options(): GrpcServerOptions {

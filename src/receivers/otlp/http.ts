@@ -5,22 +5,19 @@
  * decompression, within limits; framing; pipeline. So nothing is read for a request that cannot succeed.
  */
 import type { IncomingMessage } from 'node:http'
-import type { Socket } from 'node:net'
 import type { AuthData, ServerAuthenticator } from '../../component/auth.ts'
-import type { Timer } from '../../component/clock.ts'
 import type { Consumer } from '../../component/define.ts'
-import type { Listener } from '../../component/host.ts'
 import { InvalidError, PartialSuccess, RefusedError, UnauthenticatedError } from '../../errors.ts'
 import { decompress, type Encoding, isEncoding } from '../../net/compression.ts'
 import { answer, ClientGone, readBody } from '../../net/http-body.ts'
 import { type Exchange, type HttpConnection, HttpServer } from '../../net/http-server.ts'
 import { encodeRpcStatus, rpcStatusJson } from '../../net/rpc-status.ts'
-import { createServerTls, type ServerTls } from '../../net/tls-server.ts'
 import { NO_METADATA, type RequestContext, type Signal } from '../../otlp/batch.ts'
 import { decodeJson } from '../../otlp/json-decode.ts'
 import { givePayload } from '../../otlp/payload-pool.ts'
 import { bodyLimitBytes, type HttpConfig } from './config.ts'
-import { authenticate, findAuthenticator, Intake, type ServerSettings, watchInFlight } from './intake.ts'
+import { Door } from './door.ts'
+import { authenticate, findAuthenticator, Intake, type ServerSettings } from './intake.ts'
 import { encodePartial, OK_JSON, OK_PROTOBUF, partialJson } from './response.ts'
 import { retryAfterHeader } from './status.ts'
 
@@ -42,10 +39,7 @@ export class OtlpHttp {
   readonly #limitBytes: number
   readonly #encodings: ReadonlySet<string>
   #authenticator: ServerAuthenticator | undefined
-  #server: HttpServer | undefined
-  #tls: ServerTls | undefined
-  #listener: Listener | undefined
-  #gauge: Timer | undefined
+  #door: Door | undefined
 
   constructor(config: HttpConfig, settings: ServerSettings) {
     this.#config = config
@@ -66,7 +60,7 @@ export class OtlpHttp {
 
   async start(): Promise<void> {
     const config = this.#config
-    const { host, id, logger } = this.#settings
+    const { host, logger } = this.#settings
     this.#authenticator = findAuthenticator(this.#settings, 'http', config.auth?.authenticator)
     const server = new HttpServer({
       clock: host.clock,
@@ -82,47 +76,22 @@ export class OtlpHttp {
       onEvent: (event, reason) => this.#intake.onEvent(event, reason),
       onError: (error) => logger.error('request failed', { transport: 'http', error }),
     })
-    this.#server = server
-    const connections = this.#settings.telemetry.connections.with({ transport: 'http' })
-    const serve = (socket: Socket): void => {
-      connections.add(1)
-      socket.on('close', () => connections.add(-1))
-      server.accept(socket)
-    }
-    if (config.tls)
-      this.#tls = createServerTls(config.tls, {
-        alpn: ['http/1.1'],
-        nowMs: () => host.clock.monotonicMs(),
-        onSecure: serve,
-        onProblem: (message, error) => logger.warn(message, { transport: 'http', error: error.message }),
-        onRefused: (reason) => this.#intake.count('closedConnections', reason),
-      })
-    const tls = this.#tls
-    const { endpoint, transport } = config
-    this.#listener = await host.listen(
-      { name: `receivers/${id}/protocols/http`, endpoint, transport },
-      (socket) => {
-        if (tls === undefined) serve(socket)
-        else if (tls.pending >= config.max_connections) {
-          this.#intake.count('closedConnections', 'max_connections')
-          socket.destroy()
-        } else tls.accept(socket)
-      },
-    )
-    this.#gauge = watchInFlight(this.#settings, 'http', () => this.#intake.inFlight.usedBytes)
-    logger.info('listening', { transport: 'http', address: this.#listener.address })
+    this.#door = new Door(this.#settings, {
+      transport: 'http',
+      config,
+      server,
+      intake: this.#intake,
+      alpn: 'http/1.1',
+      hasRoom: (handshakes) => handshakes < config.max_connections, // The server counts its own.
+      inFlightBytes: () => this.#intake.inFlight.usedBytes,
+    })
+    await this.#door.open()
   }
 
   async shutdown(deadline: AbortSignal): Promise<void> {
-    // A listener may wait for its connections, so it is closed first and awaited last.
-    const closed = this.#listener?.close()
-    this.#listener = undefined
-    this.#gauge?.cancel()
-    this.#tls?.close()
-    const server = this.#server
-    this.#server = undefined
-    await server?.shutdown(deadline)
-    await closed
+    const door = this.#door
+    this.#door = undefined
+    await door?.close(deadline)
   }
 
   async #handle(exchange: Exchange): Promise<void> {

@@ -3,7 +3,6 @@
  * to the pipeline. And what they count of their own.
  */
 import { type AuthData, isServerAuthenticator, type ServerAuthenticator } from '../../component/auth.ts'
-import type { Timer } from '../../component/clock.ts'
 import type { Consumer } from '../../component/define.ts'
 import type { Host } from '../../component/host.ts'
 import type { Logger } from '../../component/logger.ts'
@@ -127,15 +126,6 @@ const EVENTS = {
   answer: 'lostAnswers',
   pause: 'pausedReads',
 } as const
-
-/** Bytes in flight change too often to write each change down. */
-const GAUGE_MS = 1000
-
-/** Shows the bytes that a server holds, until the timer is cancelled. */
-export function watchInFlight(settings: ServerSettings, transport: Transport, used: () => number): Timer {
-  const gauge = settings.telemetry.inFlightBytes.with({ transport })
-  return settings.host.clock.every(GAUGE_MS, () => gauge.set(used()))
-}
 
 /** The authenticator that the config names; an error when it is not there. */
 export function findAuthenticator(
