@@ -13,6 +13,7 @@ import { HttpBackend } from '../support/http-backend.ts'
 import { decode, encode, type Plain } from '../support/otlp.ts'
 import { eventually, freePort } from '../support/peers.ts'
 import { type RunningWeir, startWeir } from '../support/weir.ts'
+import { report } from './support/settings.ts'
 
 const CAUSES = {
   throw: 'it threw an error that nothing caught',
@@ -242,6 +243,12 @@ test('what was held by shards that lived is delivered', async () => {
     ),
   )
   const missing = accepted.filter((name) => !delivered.has(name))
+  const deaths = weir.log.filter(({ msg }) => msg === 'shard died, starting it again').length
+  report('death of a shard', `${deaths} deaths: ${Object.keys(CAUSES).join(', ')}`, {
+    accepted: all,
+    'not delivered': missing.length,
+    'counted as lost in a crash': lost,
+  })
   // Of what was lost, some had reached the backend, which had not answered.
   expect(missing.length).toBeLessThanOrEqual(lost)
 }, 120_000)

@@ -8,6 +8,7 @@ import type { LogFiles } from '../../src/storage/log-files.ts'
 import type { Place } from '../../src/storage/segment.ts'
 import { namesOf } from '../support/shell.ts'
 import { Disk, errno, random } from './support/fs-shim.ts'
+import { report } from './support/settings.ts'
 import { batchOf, openLog } from './support/stored-log.ts'
 
 /** How many seeds: part of them unless told otherwise. */
@@ -222,6 +223,7 @@ function doDamage(disk: Disk, draw: () => number, damage: Damage): boolean {
 
 test('corruptions: it starts, delivers nothing corrupt, and counts what is lost', async () => {
   const lostBy = new Map<Damage, number>()
+  const totals = { alive: 0, lost: 0, counted: 0 }
   for (let seed = 1; seed <= runs(96); seed++) {
     const { disk, draw, appended, alive } = await damaged(seed)
     const damage = DAMAGES[seed % DAMAGES.length] ?? 'flip'
@@ -230,6 +232,9 @@ test('corruptions: it starts, delivers nothing corrupt, and counts what is lost'
     const found = await readAll(life.log, life.recovered, appended)
     const lost = [...alive].filter((name) => !found.has(name)).length
     lostBy.set(damage, (lostBy.get(damage) ?? 0) + lost)
+    totals.alive += alive.size
+    totals.lost += lost
+    totals.counted += lossesOf(life)
     const label = `seed ${seed} ${damage}`
     if (newest) expect([label, lossesOf(life) <= lost]).toEqual([label, true])
     else expect([label, lossesOf(life)]).toEqual([label, lost])
@@ -246,6 +251,12 @@ test('corruptions: it starts, delivers nothing corrupt, and counts what is lost'
     ])
     expect([...still.keys()].sort()).toEqual([...found.keys(), 'after'].sort())
   }
+  const kinds = [...lostBy].map(([damage, lost]) => `${damage} ${lost}`).join(', ')
+  report('corruptions of the log', `${runs(96)} corruptions; records hit: ${kinds}`, {
+    'records not released': totals.alive,
+    'lost to the damage': totals.lost,
+    'counted as lost (all but what the end of the newest file had)': totals.counted,
+  })
   // The damage did hit records.
   for (const damage of ['tear', 'flip', 'cut out', 'delete', 'zero'] as const)
     expect([damage, (lostBy.get(damage) ?? 0) > 1]).toEqual([damage, true])
