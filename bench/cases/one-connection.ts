@@ -1,4 +1,4 @@
-import { type Contender, type Question, SHORT, TAIL_SETTLE_SECONDS, USUAL } from '../support/question.ts'
+import { type Contender, HOLDING, type Question, USUAL } from '../support/question.ts'
 
 const shards = (count: number): Contender => ({
   label: count === 1 ? '1 shard' : `${count} shards`,
@@ -18,7 +18,7 @@ export default {
       config: 'traces-tail-sampling.yaml',
       load: { protocol: 'grpc', items: 100, connections: 1, calls: 32 },
       contenders: [shards(2), shards(1)],
-      length: { ...SHORT, settleSeconds: TAIL_SETTLE_SECONDS },
+      length: HOLDING,
       goal: 1.4,
       stretch: 1.7,
     },

@@ -1,11 +1,4 @@
-import {
-  type Contender,
-  MAIN,
-  type Question,
-  type Row,
-  SHORT,
-  TAIL_SETTLE_SECONDS,
-} from '../support/question.ts'
+import { type Contender, HOLDING, MAIN, type Question, type Row } from '../support/question.ts'
 
 const shards = (count: number): Contender => ({
   label: count === 1 ? '1 shard' : `${count} shards`,
@@ -18,7 +11,7 @@ const row = (name: string, config: string, goal: number, stretch: number): Row =
   config,
   load: { protocol: 'grpc', items: 100, connections: 32 },
   contenders: [shards(2), shards(1)],
-  length: config.includes('tail') ? { ...SHORT, settleSeconds: TAIL_SETTLE_SECONDS } : MAIN,
+  length: config.includes('tail') ? HOLDING : MAIN,
   goal,
   stretch,
 })

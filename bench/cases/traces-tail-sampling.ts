@@ -1,23 +1,14 @@
-import {
-  GO,
-  MAIN,
-  type Question,
-  type Row,
-  SHORT,
-  SIDE_ROUNDS,
-  TAIL_SETTLE_SECONDS,
-  WEIR,
-} from '../support/question.ts'
+import { GO, HOLDING, type Question, type Row, SIDE_ROUNDS, WEIR } from '../support/question.ts'
 
 const row = (name: string, load: Partial<Row['load']>, more: Partial<Row>): Row => ({
   name: `${name} traces -> limiter, resource, tail sampling, batch -> nop`,
   config: 'traces-tail-sampling.yaml',
   load: { protocol: 'grpc', items: 100, connections: 32, ...load },
   contenders: [WEIR, GO],
-  length: { ...MAIN, settleSeconds: TAIL_SETTLE_SECONDS },
+  length: HOLDING,
   ...more,
 })
-const side = { length: { ...SHORT, settleSeconds: TAIL_SETTLE_SECONDS }, maxRounds: SIDE_ROUNDS }
+const side = { maxRounds: SIDE_ROUNDS }
 
 export default {
   name: 'traces-tail-sampling',
