@@ -29,6 +29,11 @@ export interface MemoryLedger {
   usedBytes(): number
   /** Measures this shard now and publishes it; then as usedBytes(). */
   refresh(): number
+  /**
+   * What the process takes beside that: code, stacks, and what allocators keep back. Measured against its
+   * resident memory, over all threads.
+   */
+  restBytes(): number
   /** Collects garbage in this shard, where the runtime allows it. */
   collectGarbage(): void
 }

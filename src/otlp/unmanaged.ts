@@ -22,6 +22,18 @@ export function releaseUnmanaged(sizeBytes: number): void {
   heldBytes -= sizeBytes
 }
 
+let leftBytes = 0
+
+/** Tells of payload that nobody needs any more and that is left to the garbage collector. */
+export function leavePayload(sizeBytes: number): void {
+  leftBytes += sizeBytes
+}
+
+/** How much payload was left to the garbage collector of this thread so far, collected or not. */
+export function leftPayloadBytes(): number {
+  return leftBytes
+}
+
 const PAGE_BYTES = 65_536
 /** Address space that is set aside; memory is taken only for what is used. */
 const MOST_PAGES = (1 << 30) / PAGE_BYTES

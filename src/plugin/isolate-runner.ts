@@ -192,6 +192,7 @@ function inertHost(): Host {
     memory: {
       usedBytes: () => process.memoryUsage().heapUsed,
       refresh: () => process.memoryUsage().heapUsed,
+      restBytes: () => 0,
       collectGarbage() {},
     },
     budget: unavailable('host.budget()'),

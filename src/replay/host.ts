@@ -14,7 +14,7 @@ export function replayHost(clock: Clock): Host {
     shard: 0,
     shards: 1,
     clock,
-    memory: { usedBytes: () => 0, refresh: () => 0, collectGarbage() {} },
+    memory: { usedBytes: () => 0, refresh: () => 0, restBytes: () => 0, collectGarbage() {} },
     budget: (name, limit) => known(budgets, name, () => localBudget(limit)),
     rateBudget: (name, perSecond, burst) => known(rates, name, () => localRate(clock, perSecond, burst)),
     listen: () => Promise.reject(new Error('a replay does not listen')),

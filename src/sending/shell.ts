@@ -14,6 +14,7 @@ import type { Logger } from '../component/logger.ts'
 import type { Counter, Instruments } from '../component/telemetry.ts'
 import { isRetryable, ShutdownError, toError, WeirError } from '../errors.ts'
 import type { Batch, Signal } from '../otlp/batch.ts'
+import { leavePayload } from '../otlp/unmanaged.ts'
 import { dropAdvice, refusalAdvice } from './advice.ts'
 import { Batcher, type Entry, finishPart, type Job } from './batcher.ts'
 import { Health } from './health.ts'
@@ -210,6 +211,7 @@ class Shell implements Consumer, Component {
   #accept(batch: Batch, size: number, settle: (error: Error | undefined) => void): void {
     this.#begin(batch, size, (entry) => {
       this.#admission?.leave(entry.size)
+      leavePayload(entry.batch.byteLength)
       settle(entry.error)
     })
   }

@@ -84,6 +84,15 @@ function processMetrics(options: MetricsServerOptions): readonly (readonly [Metr
       metric('gauge', 'process_memory_ledger', 'By', 'What the memory limiter steers by.'),
       options.shared.memoryLedger().usedBytes(),
     ],
+    [
+      metric(
+        'gauge',
+        'process_memory_rest',
+        'By',
+        'What the process takes beside the ledger: code, stacks and the like.',
+      ),
+      options.shared.memoryLedger().restBytes(),
+    ],
   ]
 }
 

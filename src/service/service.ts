@@ -72,7 +72,10 @@ export class Service {
     for (let row = 0; row <= rows; row++) this.#metrics.push({ table: createMetricTable(), series: [] })
     const shared = new SharedView(memory, rows)
     shared.publish(0)
-    this.#publishing = setInterval(() => shared.publish(0), 1000).unref()
+    this.#publishing = setInterval(() => {
+      shared.publish(0)
+      shared.noteResident(process.memoryUsage.rss())
+    }, 1000).unref()
     this.#environment = this.#mainEnvironment(shared, rows)
     this.#readers = this.#metricsReaders(shared, rows)
     this.#isolation = new Isolation(this.#environment.meter)

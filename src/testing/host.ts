@@ -12,10 +12,12 @@ export class TestHost implements Host {
   readonly extensions = new Map<string, unknown>()
   readonly listeners: Listener[] = []
   usedBytes = 0
+  restBytes = 0
   collections = 0
   readonly memory = {
     usedBytes: () => this.usedBytes,
     refresh: () => this.usedBytes,
+    restBytes: () => this.restBytes,
     collectGarbage: () => {
       this.collections++
     },

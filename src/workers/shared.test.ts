@@ -48,6 +48,28 @@ test('a rate starts full, is shared, and refuses what is over the burst', () => 
   expect(one.tryTake(1)).toBe(false)
 })
 
+test('the rest is what resident memory has beside the ledger while it grows, at most twice the least seen', () => {
+  const MIB = 2 ** 20
+  const memory = createSharedMemory(1)
+  const main = new SharedView(memory, 1)
+  const shard = new SharedView(memory, 0)
+  const ledger = new Float64Array(memory.ledger)
+  const f = (residentMib: number, ledgerMib: number, wantMib: number) => {
+    ledger[0] = ledgerMib * MIB
+    main.noteResident(residentMib * MIB)
+    expect(shard.memoryLedger().restBytes() / MIB).toBe(wantMib)
+  }
+  expect(shard.memoryLedger().restBytes()).toBe(0)
+  f(150, 50, 100)
+  f(140, 60, 100) // Not at the highest point; but 80 was seen.
+  f(300, 180, 120)
+  f(290, 60, 120) // Freed and kept by the allocator: it will be used again.
+  f(310, 200, 110)
+  f(500, 210, 160) // A burst that was over before the ledger saw it: twice 80.
+  f(499, 480, 38) // Twice 19.
+  f(100, 200, 0)
+})
+
 test('the ledger is the sum of what the threads published', () => {
   const memory = createSharedMemory(2)
   const view = new SharedView(memory, 0)

@@ -34,7 +34,8 @@ export function createSharedMemory(shards: number): SharedMemory {
     keys: new SharedArrayBuffer(ENTRIES * 4),
     counts: new SharedArrayBuffer(ENTRIES * (rows + 1) * 4),
     rates: new SharedArrayBuffer(ENTRIES * 2 * 8),
-    ledger: new SharedArrayBuffer(rows * LEDGER_FIELDS * 8),
+    // The last one is what noteResident() found.
+    ledger: new SharedArrayBuffer((rows * LEDGER_FIELDS + 1) * 8),
   }
 }
 
@@ -47,6 +48,8 @@ export class SharedView {
   readonly #rates: Float64Array
   readonly #ledger: Float64Array
   #memoryLedger: MemoryLedger | undefined
+  #leastRestBytes = Number.POSITIVE_INFINITY
+  #mostResidentBytes = 0
 
   constructor(memory: SharedMemory, row: number) {
     this.#memory = memory
@@ -145,6 +148,21 @@ export class SharedView {
     this.#ledger[at + 3] = (this.#ledger[at + 3] ?? 0) + 1
   }
 
+  /**
+   * Called by main, with the resident memory of the process: what it has more than the ledger is the rest.
+   * That is so while the process grows. Later resident memory also holds what was freed and will be used
+   * again, so the rest stays what it was at the highest point; and since a burst may have come and gone
+   * between two looks, it counts as twice the least ever seen at most.
+   */
+  noteResident(residentBytes: number): void {
+    const restBytes = Math.max(0, residentBytes - this.memoryLedger().usedBytes())
+    this.#leastRestBytes = Math.min(this.#leastRestBytes, restBytes)
+    const last = this.#ledger.length - 1
+    const counted = residentBytes > this.#mostResidentBytes ? restBytes : (this.#ledger[last] ?? 0)
+    this.#mostResidentBytes = Math.max(this.#mostResidentBytes, residentBytes)
+    this.#ledger[last] = Math.min(counted, 2 * this.#leastRestBytes)
+  }
+
   /** How often a shard has published: while it does not change, the shard does not get to it. */
   beats(row: number): number {
     return this.#ledger[row * LEDGER_FIELDS + 3] ?? 0
@@ -188,6 +206,7 @@ export class SharedView {
         this.publish(this.utilization(this.#row))
         return usedBytes()
       },
+      restBytes: () => this.#ledger[this.#ledger.length - 1] ?? 0,
       collectGarbage: () => collectGarbage(),
     }
   }

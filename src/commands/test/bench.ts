@@ -171,7 +171,8 @@ class BenchMemory extends SharedView {
   }
 
   override memoryLedger() {
-    return { usedBytes: () => this.bytes, refresh: () => this.bytes, collectGarbage: () => {} }
+    const usedBytes = () => this.bytes
+    return { usedBytes, refresh: usedBytes, restBytes: () => 0, collectGarbage: () => {} }
   }
 
   override rateBudget(name: string, perSecond: number, burst: number): RateBudget {

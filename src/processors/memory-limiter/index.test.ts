@@ -4,6 +4,7 @@ import { TestHost } from '../../../test/support/host.ts'
 import { logs, traces } from '../../../test/support/otlp.ts'
 import { type Logger, silentLogger } from '../../component/logger.ts'
 import { RefusedError } from '../../errors.ts'
+import { leavePayload } from '../../otlp/unmanaged.ts'
 import { limitsOf, totalMemoryBytes } from './config.ts'
 import definition from './index.ts'
 
@@ -16,13 +17,15 @@ class LedgerHost extends TestHost {
   override readonly memory = {
     usedBytes: () => this.usedBytes,
     refresh: () => this.usedBytes,
+    restBytes: () => this.restBytes,
     collectGarbage: () => {
       this.collections++
       if (this.collectsTo !== undefined) this.usedBytes = this.collectsTo * MIB
     },
   }
-  use(mib: number): void {
+  use(mib: number, restMib = 0): void {
     this.usedBytes = mib * MIB
+    this.restBytes = restMib * MIB
   }
 }
 
@@ -134,6 +137,51 @@ test('at the hard limit collections begin without a gap, then back off to the ca
     seen = host.collections
   }
   expect(at).toEqual([1, 3, 7, 12, 17]) // 0.95 s doubled: 1.9, 3.8, then 5.
+})
+
+test('payload that was let go is collected without waiting for a grown gap, once a second', async () => {
+  const host = new LedgerHost()
+  await using limiter = createProcessor(definition, CONFIG, { host })
+  await limiter.start()
+  host.use(85)
+  await host.clock.advance(21_000) // Collections at 1 and 21 s; the next would be at 51 s.
+  expect(host.collections).toBe(2)
+  leavePayload(10 * MIB) // Less than an eighth.
+  await host.clock.advance(2000)
+  expect(host.collections).toBe(2)
+  host.collectsTo = 70
+  leavePayload(2 * MIB)
+  await host.clock.advance(1000)
+  expect(host.collections).toBe(3)
+  await limiter.consume(traces({ spans: ['a'] }))
+  host.use(85)
+  leavePayload(50 * MIB)
+  await expect(limiter.consume(traces({ spans: ['a'] }))).resolves.toBeUndefined() // Just checked.
+  await host.clock.advance(500)
+  await expect(limiter.consume(traces({ spans: ['a'] }))).rejects.toBeInstanceOf(RefusedError)
+  expect(host.collections).toBe(3)
+  await host.clock.advance(500)
+  expect(host.collections).toBe(4)
+})
+
+test('the rest of the process counts, but leaves the ledger half of the soft limit', async () => {
+  const f = async (usedMib: number, restMib: number, wantRefused: boolean) => {
+    const host = new LedgerHost()
+    await using limiter = createProcessor(definition, CONFIG, { host })
+    await limiter.start()
+    host.use(usedMib, restMib)
+    await host.clock.advance(1000)
+    expect(limiter.processor.refusal?.() !== undefined).toBe(wantRefused)
+    const consumed = limiter.consume(traces({ spans: ['a'] }))
+    await (wantRefused ? expect(consumed).rejects.toBeInstanceOf(RefusedError) : consumed)
+  }
+  await f(79, 10, false) // 90 MiB for both: halfway between the limits.
+  await f(80, 10, true)
+  await f(69, 20, false)
+  await f(70, 20, true)
+  await f(39, 300, false) // However large the rest: an idle program does not refuse.
+  await f(40, 300, true)
+  await f(80, 0, true)
 })
 
 test('pipelines of one limiter share one watch; shutdown stops it, twice or unstarted', async () => {

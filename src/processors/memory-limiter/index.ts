@@ -8,7 +8,8 @@
  *         spike_limit_mib: 128
  *
  * It holds nothing itself. Refusal starts at the soft limit (limit - spike limit) and ends below it. It
- * steers by the ledger of all shards: payload bytes held, plus heap and external memory. As the first
+ * steers by the ledger of all shards: payload bytes held, plus heap and external memory; what the process
+ * takes beside that counts from halfway between soft limit and limit on (watch.ts). As the first
  * processor of a pipeline it also answers before a request body is read; such requests are counted by
  * themselves (refused_requests), since nobody knows their items.
  */

@@ -3,9 +3,15 @@
  *
  * A check every `check_interval` measures, collects garbage when it is over a limit and the last
  * collection is long enough ago, measures again, and refuses exactly while the use is at or above the
- * soft limit. Collections that free little (under 5 %, and still above the soft limit) make the gap
- * between them double. Between checks every request reads the ledger, which is a read of shared memory: a
- * burst over the soft limit brings the next check forward, and one over the hard limit is refused at
+ * bound. Collections that free little (under 5 %, and still above the bound) make the gap between them
+ * double. When it is known that much payload was let go since the last one, the next need not wait so long.
+ *
+ * The bound is the soft limit, or less where the program itself shows: ledger and rest together, which is
+ * nearly the resident memory, may take half of what lies between the soft limit and the hard one. But half
+ * of the soft limit is always there for the ledger, so that a small limit does not refuse for ever.
+ *
+ * Between checks every request reads the ledger, which is a read of shared memory: a
+ * burst over the bound brings the next check forward, and one over the hard limit is refused at
  * once.
  *
  * The limiter instances of one id on one shard (one per pipeline) share a watch.
@@ -14,6 +20,7 @@ import type { Clock, Timer } from '../../component/clock.ts'
 import type { Host, MemoryLedger } from '../../component/host.ts'
 import type { Logger } from '../../component/logger.ts'
 import { RefusedError } from '../../errors.ts'
+import { leftPayloadBytes } from '../../otlp/unmanaged.ts'
 import { type Config, type Limits, limitsOf } from './config.ts'
 
 /** Checks that bursts bring forward are this far apart at least. */
@@ -25,6 +32,10 @@ const EFFECTIVE_SHARE = 0.05
  * turn.
  */
 const INTERVAL_SHARE = 0.95
+/** Payload let go since the last collection makes the next one worth it from this share of the use on. */
+const LEFT_SHARE = 0.125
+/** Even then they are this far apart, so that they cost some hundredths of the time at most. */
+const LEFT_GAP_MS = 1000
 const LEAST_RETRY_MS = 100
 const MOST_RETRY_MS = 30_000
 
@@ -70,6 +81,8 @@ export class MemoryWatch {
   #refusing = false
   #collectedAtMs = Number.NEGATIVE_INFINITY
   #checkedAtMs = Number.NEGATIVE_INFINITY
+  /** What the exporters had let go of at the last collection. */
+  #leftBytes = 0
   #users = 0
   #ticker: Timer | undefined
 
@@ -111,7 +124,7 @@ export class MemoryWatch {
   refusal(): RefusedError | undefined {
     if (this.#refusing) return this.#error
     const used = this.#host.memory.usedBytes()
-    if (used < this.limits.softBytes) return undefined
+    if (used < this.#boundBytes()) return undefined
     if (this.#host.clock.monotonicMs() - this.#checkedAtMs >= EARLY_CHECK_GAP_MS) {
       this.check()
       return this.#refusing ? this.#error : undefined
@@ -119,31 +132,47 @@ export class MemoryWatch {
     return used >= this.limits.hardBytes ? this.#error : undefined
   }
 
-  check(): void {
+  /** What the ledger may come to. */
+  #boundBytes(): number {
     const { hardBytes, softBytes } = this.limits
+    const room = (hardBytes + softBytes) / 2 - this.#host.memory.restBytes()
+    return Math.min(softBytes, Math.max(room, softBytes / 2))
+  }
+
+  check(): void {
     const { clock, memory } = this.#host
     const nowMs = clock.monotonicMs()
     this.#checkedAtMs = nowMs
+    const bound = this.#boundBytes()
     let used = memory.refresh()
-    if (used >= softBytes) {
-      const gap = used >= hardBytes ? this.#hardGap : this.#softGap
-      const justNow = nowMs - (collections.get(clock) ?? Number.NEGATIVE_INFINITY) < EARLY_CHECK_GAP_MS
-      if (!justNow && nowMs - this.#collectedAtMs >= gap.currentMs) used = this.#collect(memory, used, nowMs)
-    }
-    if (used < softBytes) {
+    if (used >= bound && this.#mayCollect(used, nowMs)) used = this.#collect(memory, used, nowMs)
+    if (used < bound) {
       this.#softGap.reset()
       this.#hardGap.reset()
     }
-    this.#turn(used >= softBytes, used)
+    this.#turn(used >= bound, used)
+  }
+
+  #mayCollect(used: number, nowMs: number): boolean {
+    const { clock, shards } = this.#host
+    const lastMs = collections.get(clock) ?? Number.NEGATIVE_INFINITY
+    if (nowMs - lastMs < EARLY_CHECK_GAP_MS) return false
+    const gap = used >= this.limits.hardBytes ? this.#hardGap : this.#softGap
+    const sinceMs = nowMs - this.#collectedAtMs
+    if (sinceMs >= gap.currentMs) return true
+    // The ledger is that of all shards, what was let go that of this one.
+    const left = (leftPayloadBytes() - this.#leftBytes) * shards
+    return sinceMs >= LEFT_GAP_MS && left >= used * LEFT_SHARE
   }
 
   #collect(memory: MemoryLedger, before: number, nowMs: number): number {
     this.#collectedAtMs = nowMs
+    this.#leftBytes = leftPayloadBytes()
     collections.set(this.#host.clock, nowMs)
     memory.collectGarbage()
     const used = memory.refresh()
     this.#logger.debug('Collected garbage.', { before_bytes: before, after_bytes: used })
-    if (used >= this.limits.softBytes && before - used < before * EFFECTIVE_SHARE) {
+    if (used >= this.#boundBytes() && before - used < before * EFFECTIVE_SHARE) {
       this.#softGap.grow()
       this.#hardGap.grow()
     } else {
@@ -156,7 +185,11 @@ export class MemoryWatch {
   #turn(refusing: boolean, used: number): void {
     if (refusing === this.#refusing) return
     this.#refusing = refusing
-    const fields = { used_bytes: used, soft_limit_bytes: this.limits.softBytes }
+    const fields = {
+      used_bytes: used,
+      rest_bytes: this.#host.memory.restBytes(),
+      soft_limit_bytes: this.limits.softBytes,
+    }
     if (refusing) {
       this.#logger.warn('Memory usage is above soft limit. Refusing data.', fields)
       this.#host.reportStatus('recoverable_error', this.#error)
