@@ -52,7 +52,6 @@ export function wrapExporter(
   return new Shell(exporter, sending ?? PLAIN, settings)
 }
 
-const READ_AHEAD = 2 // Requests read from the storage beyond those that are being sent.
 const MOVED: Outcome = { sentItems: 0, failedItems: 0, error: undefined } // Its heir counts it.
 class Shell implements Consumer, Component {
   readonly #exporter: Exporter
@@ -100,7 +99,7 @@ class Shell implements Consumer, Component {
       sizer: queue.sizer,
       consumers: this.#maxActive,
       admission,
-      wants: () => this.#ready.length + this.#active < this.#maxActive + READ_AHEAD,
+      free: () => this.#maxActive - this.#active - this.#ready.length,
       send: (batch, done, attempted) =>
         this.#begin(batch, 0, (entry) => done(this.#staysStored(entry.error)), attempted),
       onLost: (items) => telemetry.sendFailed.add(items),

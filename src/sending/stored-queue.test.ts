@@ -4,6 +4,7 @@ import { Disk, errno } from '../../test/faults/support/fs-shim.ts'
 import { FOLDER, openLog } from '../../test/faults/support/stored-log.ts'
 import { TestHost } from '../../test/support/host.ts'
 import { makeShell, never, outcome, spans } from '../../test/support/shell.ts'
+import type { Budget } from '../component/host.ts'
 import { DownstreamError, RefusedError, RetryableError } from '../errors.ts'
 import { openSharedLog } from '../storage/shared-logs.ts'
 
@@ -12,14 +13,22 @@ let folders = 0
 /** Each life is a process with the same disk. */
 function onDisk(disk: Disk) {
   const folder = `${FOLDER}${folders++}`
-  return async (queue: object = {}, retry: object = {}) => {
+  return async (
+    queue: object = {},
+    retry: object = {},
+    uptime: number | (() => number) = 60_000,
+    turn?: Budget,
+  ) => {
     const host = new TestHost()
     const logs: Awaited<ReturnType<typeof openLog>>[] = []
     host.extensions.set('file_storage', {
       openLog: (options: { name: string; inFlight: number }) =>
         openSharedLog(`${folder}${host.clock.monotonicMs()}${Math.random()}`, options, async () => {
-          const opened = await openLog(disk, { inFlight: options.inFlight, segmentBytes: 65_536 })
-          logs.push(opened)
+          const { inFlight } = options
+          const uptimeMs = typeof uptime === 'number' ? () => uptime : uptime
+          const settings = { inFlight, segmentBytes: 65_536, uptimeMs, ...(turn && { turn }) }
+          const opened = await openLog(disk, settings)
+          logs.push({ ...opened, recovered: [...opened.recovered] }) // The client takes them out of the list.
           return opened
         }),
     })
@@ -34,6 +43,9 @@ function onDisk(disk: Disk) {
   }
 }
 
+const turns = async (count: number) => {
+  for (let turn = 0; turn < count; turn++) await new Promise<void>((resolve) => setImmediate(resolve))
+}
 const names = (count: number, prefix = 's') =>
   Array.from({ length: count }, (_, index) => `${prefix}${index}`)
 
@@ -119,7 +131,7 @@ describe('a queue in a storage', () => {
       return undefined
     }
     await second.until(() => second.backend.attempts.length === 1)
-    for (let turn = 0; turn < 50; turn++) await new Promise<void>((resolve) => setImmediate(resolve))
+    await turns(50)
     expect(second.counts().held).toBe(200)
     expect(reads).toBeLessThan(5)
   })
@@ -140,32 +152,99 @@ describe('a queue in a storage', () => {
     disk.kill()
     const second = await life(queue)
     await second.until(() => second.counts().held === 1)
+    await turns(50) // It may have caused the crash: it is noted that it is sent alone.
     await second.clock.advance(200)
     await second.until(() => second.backend.delivered.length === 1)
     expect(second.backend.delivered).toEqual(['s6'])
   })
 
-  test('the record that three crashes have in common is parked; the others are sent', async () => {
+  test('the record that was sent alone when the process crashed, three times, is parked; the others are sent', async () => {
     const disk = new Disk(8)
     const life = onDisk(disk)
     const queue = { num_consumers: 3 }
     let current = await life(queue)
     current.backend.always = () => new Promise<void>(() => {})
     for (const name of names(6)) await current.shell.consume(spans(name))
-    for (let crash = 0; crash < 2; crash++) {
+    for (let crash = 0; crash < 3; crash++) {
       disk.kill()
       current = await life(queue)
       current.backend.always = () => new Promise<void>(() => {})
       await current.until(() => current.backend.attempts.length > 0)
+      await turns(50)
+      expect(current.backend.attempts.map((attempt) => attempt.names)).toEqual([['s0']])
+      expect(current.log().recovered.map((place) => place.crashes)).toEqual([crash, 0, 0, 0, 0, 0])
     }
-    for (let turn = 0; turn < 50; turn++) await new Promise<void>((resolve) => setImmediate(resolve))
-    expect(current.backend.attempts.map((attempt) => attempt.names)).toEqual([['s0']])
     disk.kill()
     const last = await life(queue)
     await last.until(() => last.backend.delivered.length === 5)
     expect(last.backend.delivered).toEqual(['s1', 's2', 's3', 's4', 's5'])
     expect(last.counts()).toMatchObject({ sent: 5, failed: 1 })
     expect(disk.paths().filter((path) => path.includes('parked'))).toHaveLength(1)
+  })
+
+  test('kills in quick succession park nothing, though the same record is in hand each time; it goes last', async () => {
+    const disk = new Disk(12)
+    const life = onDisk(disk)
+    const queue = { num_consumers: 3 }
+    const first = await life(queue)
+    first.backend.always = () => new Promise<void>(() => {})
+    for (const name of names(6)) await first.shell.consume(spans(name))
+    for (let kill = 0; kill < 10; kill++) {
+      disk.kill()
+      const current = await life(queue, {}, 2000)
+      current.backend.always = () => new Promise<void>(() => {})
+      await current.until(() => current.backend.attempts.length > 0)
+      await current.clock.advance(1000)
+      await turns(50)
+      expect(Math.max(...current.log().recovered.map((place) => place.crashes))).toBeLessThan(3)
+    }
+    disk.kill()
+    let uptimeMs = 2000
+    const last = await life(queue, {}, () => uptimeMs)
+    await last.until(() => last.backend.delivered.length > 0)
+    await turns(200)
+    const tried = last.backend.delivered.length
+    expect(tried).toBeLessThan(6)
+    expect(last.counts()).toMatchObject({ held: 6 - tried, failed: 0 })
+    uptimeMs = 10_000
+    for (let second = 0; second < 10 && last.backend.delivered.length < 6; second++) {
+      await last.clock.advance(1000)
+      await turns(50)
+    }
+    expect(last.backend.delivered.toSorted()).toEqual(names(6))
+    expect(disk.paths().filter((path) => path.includes('parked'))).toEqual([])
+  })
+
+  test('of two that are to be tried for the last time, one goes in the process at a time', async () => {
+    const disks = [new Disk(13), new Disk(14)]
+    let taken = 0
+    const give = (count: number) => void (taken -= count)
+    const turn = {
+      limit: 1,
+      used: () => taken,
+      tryTake: () => taken === 0 && ++taken > 0,
+      take: () => {},
+      give,
+    }
+    const crash = async (life: ReturnType<typeof onDisk>, append: boolean) => {
+      const current = await life({ num_consumers: 1 }, {}, 60_000, turn)
+      current.backend.always = () => new Promise<void>(() => {})
+      if (append) await current.shell.consume(spans('s0'))
+      await turns(100)
+      return current
+    }
+    const lives = disks.map((disk) => onDisk(disk))
+    for (const round of [0, 1, 2]) {
+      for (const life of lives) await crash(life, round === 0)
+      for (const disk of disks) disk.kill()
+    }
+    const [first, second] = [await crash(lives[0]!, false), await crash(lives[1]!, false)]
+    expect([first.backend.attempts.length, second.backend.attempts.length]).toEqual([1, 0])
+    expect([taken, second.counts().held]).toEqual([1, 1])
+    first.log().log.clear(first.log().recovered[0]!)
+    await second.clock.advance(1000)
+    await turns(100)
+    expect([taken, second.backend.attempts.length]).toEqual([1, 1])
   })
 
   test("crashes while the backend is away are no record's fault: the end of an attempt clears it", async () => {

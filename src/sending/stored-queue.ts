@@ -3,21 +3,24 @@
  * when it was delivered or dropped and counted. What the exporter cannot take yet waits on the disk; a part of it stays in
  * memory as well, up to a limit, so that it need not be read back.
  *
- * What a crash left goes first, oldest first. A request that was among the first ones when the process crashed twice in a row is sent
- * alone, and parked when it happens again: then it is what brings the process down. Any end of an attempt clears it.
+ * What a crash left goes first, oldest first. Those that were being sent may have caused it: they are sent one at a time, beside nothing
+ * that no attempt has ended with, and one with which the process crashes again and again is parked (storage/suspects.ts).
  */
+import type { Timer } from '../component/clock.ts'
 import type { Sizer } from '../component/define.ts'
 import type { Host } from '../component/host.ts'
 import type { Logger } from '../component/logger.ts'
 import { toError } from '../errors.ts'
 import type { Batch } from '../otlp/batch.ts'
 import { type DurableLog, isStorage, type LogOptions, type StoredRecord } from '../storage/log.ts'
+import { workAlone } from '../storage/suspects.ts'
 import { type Admission, Deque } from './queue.ts'
 
 /** Payload kept in memory, waiting and being sent, in all shards together. */
 const MEMORY_BYTES = 64 * 1024 * 1024
-const ALONE_AFTER_CRASHES = 2
-const PARK_AFTER_CRASHES = 3
+/** Requests read from the storage beyond those that are being sent. */
+const READ_AHEAD = 2
+const LATER_MS = 1000
 
 /** A request in the queue; without `batch` it has to be read back. */
 interface Stored {
@@ -37,10 +40,10 @@ export interface StoredQueueOptions {
   /** Requests that are sent at a time by this shard. */
   readonly consumers: number
   readonly admission: Admission
-  /** True when the exporter can take more. */
-  readonly wants: () => boolean
+  /** How many more the exporter can send now; below 0 when some wait for it. */
+  readonly free: () => number
   /** Sends it. `done` is told once, and whether it stays on the disk; `attempted` when an attempt has ended. */
-  readonly send: (batch: Batch, done: (keep: boolean) => void, attempted: (() => void) | undefined) => void
+  readonly send: (batch: Batch, done: (keep: boolean) => void, attempted: () => void) => void
   /** Dropped without being sent: damaged, or parked. */
   readonly onLost: (items: number) => void
 }
@@ -49,11 +52,16 @@ export class StoredQueue {
   readonly #options: StoredQueueOptions
   readonly #older = new Deque<Stored>()
   readonly #fresh = new Deque<Stored>()
+  /** Suspects whose last try waits. */
+  readonly #later: Stored[] = []
+  #timer: Timer | undefined
   readonly #memoryLimit: number
   #log: DurableLog | undefined
   #waitingBytes = 0
   #openBytes = 0
   #open = 0
+  /** Open, and no attempt with them has ended. */
+  #untried = 0
   #alone = false
   #feeding = false
   #stopped = false
@@ -117,7 +125,9 @@ export class StoredQueue {
       while (!this.#stopped && this.#hasRoom()) {
         const next = this.#older.shift() ?? this.#fresh.shift()
         if (!next) return
-        if (next.record.crashes >= PARK_AFTER_CRASHES) await this.#park(next)
+        const verdict = next.record.suspect ? this.#log?.judge(next.record) : 'try'
+        if (verdict === 'later') this.#postpone(next)
+        else if (verdict === 'park') await this.#park(next)
         else if (next.batch) this.#hand(next, next.batch)
         else await this.#readBack(next)
       }
@@ -127,9 +137,19 @@ export class StoredQueue {
   }
 
   #hasRoom(): boolean {
-    if (this.#open === 0) return this.#options.wants()
-    const suspect = (this.#older.peek()?.record.crashes ?? 0) >= ALONE_AFTER_CRASHES
-    return !suspect && !this.#alone && this.#openBytes < this.#memoryLimit && this.#options.wants()
+    const free = this.#options.free()
+    if (this.#alone) return false
+    if (this.#older.peek()?.record.suspect) return this.#untried === 0 && free > 0
+    return free > -READ_AHEAD && (this.#open === 0 || this.#openBytes < this.#memoryLimit)
+  }
+
+  #postpone(stored: Stored): void {
+    this.#later.push(stored)
+    this.#timer ??= this.#options.host.clock.after(LATER_MS, () => {
+      this.#timer = undefined
+      for (const waiting of this.#later.splice(0)) this.#older.push(waiting)
+      this.feed()
+    })
   }
 
   async #readBack(stored: Stored): Promise<void> {
@@ -145,21 +165,43 @@ export class StoredQueue {
   }
 
   #hand(stored: Stored, batch: Batch): void {
-    const { record, size } = stored
+    const { record } = stored
     if (stored.batch) this.#waitingBytes -= batch.byteLength
     this.#open++
+    this.#untried++
     this.#openBytes += record.byteLength
-    this.#alone = record.crashes >= ALONE_AFTER_CRASHES
+    if (!record.suspect || !this.#log) {
+      this.#send(stored, batch, () => {})
+      return
+    }
+    this.#alone = true
+    const work = () => new Promise<void>((resolve) => this.#send(stored, batch, resolve))
+    void workAlone(this.#log, record, work).then(() => {
+      this.#alone = false
+      this.feed()
+    })
+  }
+
+  /** `ended` is told when an attempt has ended, or there will be none. */
+  #send({ record, size }: Stored, batch: Batch, ended: () => void): void {
+    let tried = false
+    const attempted = () => {
+      if (tried) return
+      tried = true
+      this.#untried--
+      this.#log?.clear(record)
+      ended()
+    }
     const done = (keep: boolean) => {
+      if (!keep) this.#log?.release(record)
+      attempted()
       this.#open--
       this.#openBytes -= record.byteLength
-      this.#alone = false
-      if (!keep) this.#log?.release(record)
       this.#options.admission.leave(size)
       this.feed()
     }
-    const clear = () => this.#log?.clear(record)
-    this.#options.send(batch, done, record.crashes > 0 ? clear : undefined)
+    if (this.#stopped) done(true)
+    else this.#options.send(batch, done, attempted)
   }
 
   async #park({ record, size }: Stored): Promise<void> {
@@ -177,6 +219,8 @@ export class StoredQueue {
   stop(): void {
     if (this.#stopped) return
     this.#stopped = true
+    this.#timer?.cancel()
+    for (const { size } of this.#later.splice(0)) this.#options.admission.leave(size)
     for (const list of [this.#older, this.#fresh])
       for (let next = list.shift(); next; next = list.shift()) this.#options.admission.leave(next.size)
   }

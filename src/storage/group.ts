@@ -10,7 +10,6 @@ import {
   HEADER_BYTES,
   type NOTE,
   pack,
-  type SETTLED,
   STATE,
   type StateChange,
   toRanges,
@@ -19,7 +18,7 @@ import { Place, type Segment } from './segment.ts'
 
 /** A record that waits to be written. */
 export interface Waiting {
-  readonly type: typeof DATA | typeof NOTE | typeof CLOSED | typeof SETTLED
+  readonly type: typeof DATA | typeof NOTE | typeof CLOSED
   readonly metadata: Uint8Array
   readonly chunks: readonly Uint8Array[]
   readonly byteLength: number
@@ -91,15 +90,21 @@ export function encodeGroup(
 /** What has changed since the last write: released records, and files to be removed. */
 export class Changes {
   readonly #released = new Map<Segment, number[]>()
+  readonly #begun = new Map<Segment, number[]>()
   readonly #cleared = new Map<Segment, number[]>()
   readonly removing = new Set<Segment>()
 
   get empty(): boolean {
-    return this.#released.size === 0 && this.#cleared.size === 0 && this.removing.size === 0
+    const { size } = this.removing
+    return this.#released.size === 0 && this.#begun.size === 0 && this.#cleared.size === 0 && size === 0
   }
 
   release(segment: Segment, sequence: number): void {
     addTo(this.#released, segment, [sequence])
+  }
+
+  begin(segment: Segment, sequence: number): void {
+    addTo(this.#begun, segment, [sequence])
   }
 
   clear(segment: Segment, sequence: number): void {
@@ -108,13 +113,13 @@ export class Changes {
 
   /** A file that is removed needs no releases. */
   remove(segment: Segment): void {
-    this.#released.delete(segment)
-    this.#cleared.delete(segment)
+    this.forget(segment)
     this.removing.add(segment)
   }
 
   forget(segment: Segment): void {
     this.#released.delete(segment)
+    this.#begun.delete(segment)
     this.#cleared.delete(segment)
     this.removing.delete(segment)
   }
@@ -124,6 +129,7 @@ export class Changes {
     const taken = new Changes()
     taken.add(this)
     this.#released.clear()
+    this.#begun.clear()
     this.#cleared.clear()
     this.removing.clear()
     return taken
@@ -132,6 +138,7 @@ export class Changes {
   /** Gives back what could not be written. */
   add(other: Changes): void {
     for (const [segment, sequences] of other.#released) addTo(this.#released, segment, sequences)
+    for (const [segment, sequences] of other.#begun) addTo(this.#begun, segment, sequences)
     for (const [segment, sequences] of other.#cleared) addTo(this.#cleared, segment, sequences)
     for (const segment of other.removing) this.remove(segment)
   }
@@ -139,9 +146,11 @@ export class Changes {
   encode(): StateChange {
     const removed = [...this.removing].map(({ incarnation, number }) => [incarnation, number] as const)
     const released = rangesOf(this.#released)
-    return this.#cleared.size === 0
-      ? { released, removed }
-      : { released, removed, cleared: rangesOf(this.#cleared) }
+    return {
+      ...{ released, removed },
+      ...(this.#begun.size > 0 && { begun: rangesOf(this.#begun) }),
+      ...(this.#cleared.size > 0 && { cleared: rangesOf(this.#cleared) }),
+    }
   }
 }
 

@@ -2,29 +2,27 @@
  * One log of one shard: its files, what lives in them, and what may be asked of it. Its users have a client each (shared-logs.ts).
  *
  * Limits: bytes on the disk (`limit`, shared by the shards), bytes that wait to be written (MAX_WAITING_BYTES), parked records
- * (MAX_PARKED), open files (record-reader.ts).
+ * (park.ts), open files (record-reader.ts).
  */
 import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
 import type { Budget } from '../component/host.ts'
 import type { Logger } from '../component/logger.ts'
 import { RefusedError, ShutdownError, TooLargeError, toError } from '../errors.ts'
 import type { Batch } from '../otlp/batch.ts'
 import type { Files } from './files.ts'
 import { fileBytesOf, type Waiting } from './group.ts'
-import type { Note } from './log.ts'
+import type { Note, Verdict } from './log.ts'
 import { tellLosses } from './losses.ts'
-import { CLOSED, DATA, decodeBatch, encodeBatchMetadata, MAX_PAYLOAD_BYTES, NOTE, SETTLED } from './record.ts'
+import { setAside } from './park.ts'
+import { CLOSED, DATA, decodeBatch, encodeBatchMetadata, MAX_PAYLOAD_BYTES, NOTE } from './record.ts'
 import { type ReadRecord, RecordReader } from './record-reader.ts'
 import { type RecoveredFiles, recoverFiles } from './recovery.ts'
 import type { Place, Segment } from './segment.ts'
+import { markSuspects, Suspects } from './suspects.ts'
 import type { StorageInstruments } from './telemetry.ts'
 import { isFull, Writer } from './writer.ts'
 
 const MAX_WAITING_BYTES = 64 * 1024 * 1024
-const MAX_PARKED = 1000
-/** A run that lasts so long is not being brought down by what it sends first. */
-const SETTLED_AFTER_MS = 30_000
 /** A file that is older than this many others, and mostly dead, is compacted. */
 const COMPACT_BEHIND = 4
 /** Mostly dead: this part of it lives, or less. */
@@ -40,9 +38,12 @@ export interface LogFilesOptions {
   readonly segmentBytes: number
   readonly folderMode: number
   readonly inFlight: number
-  readonly clearsAll?: boolean
   readonly notes: boolean
   readonly limit: Budget | undefined
+  /** One in the process: of the record that is tried for the last time. */
+  readonly turn?: Budget
+  /** Of the process; real unless a test says otherwise. */
+  readonly uptimeMs?: () => number
   readonly logger: Logger
   readonly telemetry: StorageInstruments
   /** Undefined: it works again. */
@@ -63,18 +64,15 @@ export class LogFiles {
   #failing = false
   #compacting = false
   #closed = false
-  #settling: NodeJS.Timeout | undefined
+  readonly #suspects: Suspects
 
   static async open(options: LogFilesOptions): Promise<{ log: LogFiles; recovered: Place[] }> {
-    const { files, folder, folderMode, inFlight, clearsAll } = options
+    const { files, folder, folderMode, inFlight } = options
     await files.makeFolder(folder, folderMode)
     const found = await recoverFiles(options)
     const log = new LogFiles(options, found)
     const recovered = [...found.places]
-    // A record with two crashes is sent alone: whatever happened then, it was in none of the others.
-    const working = clearsAll ? recovered.filter(({ uncleared }) => uncleared) : recovered
-    const suspects = (working[0]?.crashes ?? 0) >= 2 ? Math.min(1, inFlight) : inFlight
-    if (found.crashed) for (const place of working.slice(0, suspects)) place.crashes++
+    markSuspects(recovered, found.crashed, inFlight)
     await log.#takeOver(found, recovered)
     return { log, recovered }
   }
@@ -83,6 +81,7 @@ export class LogFiles {
     this.#options = options
     this.#labels = { log: options.log }
     this.notes = [...found.notes]
+    this.#suspects = new Suspects(options.turn, options.uptimeMs ?? (() => process.uptime() * 1000))
     const { telemetry } = options
     this.#appended = telemetry.appended.with(this.#labels)
     this.#gauges = {
@@ -141,16 +140,6 @@ export class LogFiles {
         logger.warn('a file of the storage cannot be removed', { path, error: toError(error).message })
       })
     }
-    if (!places.some(({ crashes }) => crashes > 0)) return
-    this.#settling = setTimeout(() => this.#settled(places), SETTLED_AFTER_MS).unref()
-  }
-
-  #settled(places: readonly Place[]): void {
-    for (const place of places) {
-      place.crashes = 0
-      place.segment.touch()
-    }
-    void this.#side(SETTLED, []).catch(() => {})
   }
 
   append(batch: Batch, holder: unknown): Promise<Place> {
@@ -202,7 +191,7 @@ export class LogFiles {
   }
 
   /** A record that is no batch. */
-  #side(type: typeof NOTE | typeof CLOSED | typeof SETTLED, chunks: readonly Uint8Array[]): Promise<void> {
+  #side(type: typeof NOTE | typeof CLOSED, chunks: readonly Uint8Array[]): Promise<void> {
     let byteLength = 0
     for (const chunk of chunks) byteLength += chunk.length
     return new Promise((resolve, reject) => {
@@ -229,12 +218,24 @@ export class LogFiles {
   release(place: Place): void {
     if (place.released) return
     place.released = true
+    this.#suspects.ended(place)
     this.#addRecords(-1)
     this.#writer.release(place)
   }
 
+  judge(place: Place): Verdict {
+    return this.#suspects.judge(place)
+  }
+
+  async begin(place: Place): Promise<void> {
+    if (place.released || this.#closed) return
+    place.begun = true
+    await this.#writer.markBegun(place)
+  }
+
   clear(place: Place): void {
-    if (place.released || (place.crashes === 0 && !(this.#options.clearsAll && place.uncleared))) return
+    if (place.released || !place.uncleared) return
+    this.#suspects.ended(place)
     place.crashes = 0
     place.uncleared = false
     this.#writer.clear(place)
@@ -274,25 +275,8 @@ export class LogFiles {
   }
 
   async park(place: Place): Promise<void> {
-    const { files, folder, folderMode, fsync, logger, log, telemetry } = this.#options
-    const batch = await this.read(place)
-    const fields = { log, items: batch.itemCount, crashes: place.crashes }
-    const parked = join(folder, 'parked')
-    await files.makeFolder(parked, folderMode)
-    if ((await files.list(parked)).length < MAX_PARKED) {
-      const path = join(parked, `${batch.signal}-${place.segment.id}-${place.sequence}.pb`)
-      await files.remove(path).catch(() => {}) // A crash came between parking and releasing.
-      const file = await files.open(path, 'create')
-      try {
-        await file.write(batch.chunks, 0)
-        if (fsync) await file.sync()
-      } finally {
-        await file.close()
-      }
-      if (fsync) await files.syncFolder(parked)
-      logger.error('a record is set aside: the process crashed with it again and again', { ...fields, path })
-    } else logger.error('too many records were set aside: this one is dropped', fields)
-    telemetry.parked.with(this.#labels).add(1)
+    await setAside(await this.read(place), place, this.#options)
+    this.#options.telemetry.parked.with(this.#labels).add(1)
     this.release(place)
   }
 
@@ -338,7 +322,7 @@ export class LogFiles {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    clearTimeout(this.#settling)
+    this.#suspects.close()
     await this.#writer.flush().catch(() => {})
     if (this.#records === 0 && !this.#options.notes) await this.#writer.removeAll()
     else {

@@ -30,9 +30,14 @@ export interface StoredRecord {
   readonly items: number
   /** Payload bytes, without what the log adds. */
   readonly byteLength: number
-  /** How many crashes in a row happened while this record was among the first `inFlight` of the log, and was not cleared. */
+  /** How many runs in a row ended in a crash while this record was in hand alone. */
   readonly crashes: number
+  /** It may have caused the last crash: to be worked on alone (suspects.ts), as judge() says. */
+  readonly suspect: boolean
 }
+
+/** `later`: ask again in a second; what is behind it may go meanwhile. */
+export type Verdict = 'try' | 'later' | 'park'
 
 /** What was stored is damaged. It is gone: nobody can send it again. */
 export class CorruptRecordError extends WeirError {
@@ -55,6 +60,10 @@ export interface DurableLog {
   append(batch: Batch): Promise<StoredRecord>
   /** The record is done with: delivered, or dropped and counted. Cheap: no promise, written in groups. Twice is once. */
   release(record: StoredRecord): void
+  /** What to do with a suspect now. */
+  judge(record: StoredRecord): Verdict
+  /** The record is in hand alone from now on. Resolves when that is written, or cannot be: then a crash is not counted. */
+  begin(record: StoredRecord): Promise<void>
   /** Work on the record has come to an end, whatever it was, and the process lives: no crash before counts. */
   clear(record: StoredRecord): void
   /** Rejects with CorruptRecordError when the disk does not give back what was written; it is then released and counted as lost. */
@@ -80,13 +89,11 @@ export interface DurableLog {
 export interface LogOptions {
   /** Names the folder of the log, the same on all shards: `exporter_otlp_grpc/backend_traces`. */
   readonly name: string
-  /** How many of the oldest records are being worked on at a time: those a crash is counted for. 0 = none. */
-  readonly inFlight: number
   /**
-   * Records stay for long after the work on them: a crash is counted for the oldest of those that were recovered and
-   * that clear() was not called for.
+   * How many of the oldest records are being worked on at a time: after a crash so many are suspects, of those that
+   * clear() was not called for. 0 = none.
    */
-  readonly clearsAll?: boolean
+  readonly inFlight: number
   /** It has notes: then segments go in the order of their age, and none is compacted. */
   readonly notes?: boolean
   /** After a reload: what the predecessor in this thread had not released when it closed, oldest first. */

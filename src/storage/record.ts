@@ -22,8 +22,6 @@ export const STATE = 2
 export const NOTE = 3
 /** The log was closed in order. */
 export const CLOSED = 4
-/** The run has lasted: no record is to blame for crashes before it. */
-export const SETTLED = 5
 
 export const HEADER_BYTES = 40
 const MAGIC = 0xd1ae0b7c
@@ -126,7 +124,8 @@ export function decodeBatch(payload: Uint8Array, header: RecordHeader): Batch {
 export interface StateChange {
   readonly released: readonly (readonly [incarnation: string, number: number, ranges: readonly number[]])[]
   readonly removed: readonly (readonly [incarnation: string, number: number])[]
-  /** Sequences that crashes are not counted for any more. */
+  /** Sequences that are in hand alone, and those that work has ended on: crashes are not counted for them any more. */
+  readonly begun?: StateChange['released']
   readonly cleared?: StateChange['released']
 }
 

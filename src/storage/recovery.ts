@@ -11,7 +11,7 @@ import type { Logger } from '../component/logger.ts'
 import { toError } from '../errors.ts'
 import type { Files, OpenFile } from './files.ts'
 import type { Note } from './log.ts'
-import { CLOSED, DATA, NOTE, SETTLED, STATE, type StateChange, unpack } from './record.ts'
+import { CLOSED, DATA, NOTE, STATE, type StateChange, unpack } from './record.ts'
 import { type Finding, scan } from './scan.ts'
 import {
   DEAD,
@@ -24,6 +24,7 @@ import {
   type SegmentState,
   segmentName,
 } from './segment.ts'
+import { SequenceSet, settleCrashes } from './suspects.ts'
 
 export interface Losses {
   corruptBytes: number
@@ -69,7 +70,9 @@ interface Found {
   /** One more than the largest sequence that is known to have been written. */
   expected: number
   closed: boolean
-  settled: boolean
+  /** What was written into it about records in any file. */
+  readonly begun: SequenceSet
+  readonly cleared: SequenceSet
   tailBytes: number
   firstOrder: number
 }
@@ -85,7 +88,6 @@ class Recovery {
   readonly #released = new Map<string, number[]>()
   readonly #removed = new Set<string>()
   readonly #emptied: Segment[] = []
-  readonly #cleared = new Set<string>()
   readonly #notes: { order: number; note: Note }[] = []
   readonly #losses: Losses = {
     corruptBytes: 0,
@@ -170,7 +172,8 @@ class Recovery {
         torn: new Set(),
         expected: 0,
         closed: false,
-        settled: false,
+        begun: new SequenceSet(),
+        cleared: new SequenceSet(),
         tailBytes: 0,
         firstOrder: Number.POSITIVE_INFINITY,
       }
@@ -224,8 +227,7 @@ class Recovery {
     }
     found.expected = Math.max(found.expected, header.sequence)
     if (header.type === STATE)
-      this.#change(unpack(payload) as StateChange) // As the writer wrote it.
-    else if (header.type === SETTLED) found.settled = true
+      this.#change(found, unpack(payload) as StateChange) // As the writer wrote it.
     else if (header.type === NOTE) {
       found.segment.hasNotes = true
       this.#notes.push({
@@ -235,11 +237,9 @@ class Recovery {
     }
   }
 
-  #change({ released, removed, cleared = [] }: StateChange): void {
-    for (const [incarnation, number, ranges] of cleared)
-      for (let index = 0; index < ranges.length; index += 2)
-        for (let sequence = ranges[index] ?? 0; sequence <= (ranges[index + 1] ?? -1); sequence++)
-          this.#cleared.add(`${incarnation}-${number}-${sequence}`)
+  #change(found: Found, { released, removed, begun = [], cleared = [] }: StateChange): void {
+    found.begun.add(begun)
+    found.cleared.add(cleared)
     for (const [incarnation, number] of removed) this.#removed.add(`${incarnation}-${number}`)
     for (const [incarnation, number, ranges] of released) {
       const id = `${incarnation}-${number}`
@@ -274,7 +274,7 @@ class Recovery {
       if (segment.live.size > 0 || (segment.hasNotes && !this.#removed.has(segment.id))) segments.push(found)
       else dead.push(segment)
     }
-    this.#settleCrashes(all, tops)
+    settleCrashes(all, tops)
     this.#countMissing(tops)
     segments.sort((a, b) => a.firstOrder - b.firstOrder)
     const places = withoutCopies(segments.flatMap(({ segment }) => [...segment.live]))
@@ -324,24 +324,6 @@ class Recovery {
     const torn = tops.includes(found) && !found.closed ? Math.min(unknown, found.tailBytes) : 0
     this.#losses.tornBytes += torn
     this.#losses.corruptBytes += unknown - torn
-  }
-
-  /** Crashes are counted in the headers of the last run, unless it lasted. */
-  #settleCrashes(all: readonly Found[], tops: readonly Found[]): void {
-    for (const { segment } of all)
-      for (const place of segment.live)
-        place.uncleared = !this.#cleared.has(`${segment.id}-${place.sequence}`)
-    const settled = new Set(all.filter((found) => found.settled).map(({ segment }) => segment.incarnation))
-    for (const { segment, header } of tops) {
-      if (settled.has(segment.incarnation)) continue
-      for (const { incarnation, number, crashes } of header?.segments ?? []) {
-        const counts = new Map(crashes)
-        if (counts.size === 0) continue
-        for (const place of this.#found.get(`${incarnation}-${number}`)?.segment.live ?? [])
-          if (!this.#cleared.has(`${place.segment.id}-${place.sequence}`))
-            place.crashes = counts.get(place.sequence) ?? 0
-      }
-    }
   }
 
   #countMissing(tops: readonly Found[]): void {

@@ -18,6 +18,8 @@ const FIXED_BYTES = MAGIC.length + 8
 /** A header with the state of very many files; more is damage. */
 const MAX_HEADER_BYTES = 64 * 1024 * 1024
 
+type Crashes = readonly [sequence: number, crashes: number, begun?: number]
+
 export interface SegmentState {
   readonly incarnation: string
   readonly number: number
@@ -25,8 +27,8 @@ export interface SegmentState {
   readonly count: number
   /** Sequences that are not released, as ranges. */
   readonly live: readonly number[]
-  /** Of the live ones, [sequence, crashes] where that is not 0. */
-  readonly crashes: readonly (readonly [number, number])[]
+  /** Of the live ones, [sequence, crashes, 1 = in hand alone] where that is not 0. */
+  readonly crashes: readonly Crashes[]
   /** Damaged bytes that were found and counted. */
   readonly damagedBytes: number
 }
@@ -76,7 +78,7 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   return Buffer.concat([fixed, body])
 }
 
-type PackedState = [string, number, number, number[], [number, number][], number]
+type PackedState = [string, number, number, number[], Crashes[], number]
 type PackedHeader = [string, string, number, string[], PackedState[]]
 
 /** Undefined when the file does not begin with an undamaged header. */
@@ -120,7 +122,10 @@ export class Place implements StoredRecord {
   /** Of the payload; known for recovered records. */
   checksum = 0
   crashes = 0
-  /** Recovered, and the work on it has not come to an end (LogOptions.clearsAll). */
+  suspect = false
+  /** In hand alone. */
+  begun = false
+  /** Recovered, and no work on it has come to an end in this run. */
   uncleared = false
   released = false
   /** Who has it: the client that appended it or was handed it. */
@@ -195,11 +200,12 @@ export class Segment {
   /** Made anew only when something changed since it was asked for last. */
   state(): SegmentState {
     if (this.#state?.count === this.count) return this.#state
-    const crashes: [number, number][] = []
+    const crashes: Crashes[] = []
     const sequences: number[] = []
     for (const place of this.live) {
       sequences.push(place.sequence)
-      if (place.crashes > 0) crashes.push([place.sequence, place.crashes])
+      const { crashes: before, begun } = place
+      if (before > 0 || begun) crashes.push([place.sequence, before, begun ? 1 : 0])
     }
     this.#state = {
       incarnation: this.incarnation,

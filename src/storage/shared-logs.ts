@@ -3,7 +3,7 @@
  * old one is still at work, so clients share the files, and the last one inherits what the others leave.
  */
 import type { Batch } from '../otlp/batch.ts'
-import type { DurableLog, LogOptions, Note, Recovered, StoredRecord } from './log.ts'
+import type { DurableLog, LogOptions, Note, Recovered, StoredRecord, Verdict } from './log.ts'
 import { CorruptRecordError } from './log.ts'
 import type { LogFiles } from './log-files.ts'
 import { Place } from './segment.ts'
@@ -91,6 +91,14 @@ class LogClient implements DurableLog {
 
   read(record: StoredRecord): Promise<Batch> {
     return this.#log.read(placeOf(record))
+  }
+
+  judge(record: StoredRecord): Verdict {
+    return this.#log.judge(placeOf(record))
+  }
+
+  begin(record: StoredRecord): Promise<void> {
+    return this.#log.begin(placeOf(record))
   }
 
   clear(record: StoredRecord): void {

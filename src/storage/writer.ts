@@ -44,6 +44,8 @@ export class Writer {
   readonly #waiting: Waiting[] = []
   readonly #changes = new Changes()
   readonly #idle: ((failed: Error | undefined) => void)[] = []
+  /** Told when what has changed is written, or could not be. */
+  #onChanged: (() => void)[] = []
   #active: Segment | undefined
   #file: OpenFile | undefined
   #headerEnd = 0
@@ -79,6 +81,16 @@ export class Writer {
     this.#changes.release(segment, sequence)
     if (segment.live.size === 0) this.#retire()
     this.#later(RELEASE_DELAY_MS)
+  }
+
+  /** Resolves when it is written, or cannot be now. */
+  markBegun(place: Place): Promise<void> {
+    place.segment.touch()
+    this.#changes.begin(place.segment, place.sequence)
+    return new Promise((resolve) => {
+      this.#onChanged.push(resolve)
+      this.#start()
+    })
   }
 
   clear(place: Place): void {
@@ -133,7 +145,10 @@ export class Writer {
     let failed: Error | undefined
     while (!failed && (this.#waiting.length > 0 || !this.#changes.empty)) {
       const group = this.#takeGroup()
+      const changed = this.#onChanged
+      this.#onChanged = []
       failed = await this.#writeGroup(group, this.#changes.take())
+      for (const tell of changed) tell()
     }
     this.#running = false
     for (const wake of this.#idle.splice(0)) wake(failed)

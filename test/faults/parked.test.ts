@@ -79,9 +79,9 @@ for (const of of ['queue', 'receiver'] as const) {
     const parked = await weir.logged(({ msg }) => msg.startsWith('a record is set aside'), 0, 40_000)
     const [request] = [decode('traces', readFileSync(join(weir.folder, String(parked['path']))))]
     expect((request as Plain).resourceSpans[0].scopeSpans[0].spans[0].name).toBe('do exit')
-    // In the log of a receiver the first death may be in company, before it is noted that it is being tried alone.
+    // The first death may be in company, before the request is tried alone.
     const deaths = weir.log.filter(({ msg }) => msg === 'shard died, starting it again').length
-    expect([3, of === 'queue' ? 3 : 4]).toContain(deaths)
+    expect([3, 4]).toContain(deaths)
     await postFine(10)
     const arrived = () => new Set(readFileSync(join(weir.folder, 'arrived.txt'), 'utf8').trim().split('\n'))
     await eventually(

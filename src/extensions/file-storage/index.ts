@@ -36,6 +36,7 @@ export default defineExtension({
   telemetry: storageTelemetry,
   create({ config, host, logger, telemetry }) {
     const users = host.budget('users', MOST_USERS)
+    const turn = host.budget('last try', 1)
     let lock: DirectoryLock | undefined
     const openLog = (options: LogOptions): Promise<DurableLog> => {
       if (!lock) return Promise.reject(new RangeError('the storage is not started'))
@@ -51,9 +52,9 @@ export default defineExtension({
           segmentBytes: config.segment_size,
           folderMode: config.directory_permissions,
           inFlight: options.inFlight,
-          clearsAll: options.clearsAll ?? false,
           notes: options.notes ?? false,
           limit: config.max_size > 0 ? host.budget(`bytes/${options.name}`, config.max_size) : undefined,
+          turn,
           logger,
           telemetry,
           onHealth: (error) => host.reportStatus(error ? 'recoverable_error' : 'ok', error),

@@ -26,11 +26,17 @@ import {
 } from '../../errors.ts'
 import { type Batch, SIGNALS, type Signal } from '../../otlp/batch.ts'
 import { type Decisions, Delivery, type Journal, NO_DECISIONS } from '../../otlp/delivery.ts'
-import { CorruptRecordError, type DurableLog, isStorage, type StoredRecord } from '../../storage/log.ts'
+import {
+  CorruptRecordError,
+  type DurableLog,
+  isStorage,
+  type StoredRecord,
+  type Verdict,
+} from '../../storage/log.ts'
+import { workAlone } from '../../storage/suspects.ts'
 import type { durableTelemetry } from './durable-telemetry.ts'
 import { type Held, Lane } from './lane.ts'
 import { DECISIONS_NOTE, encodeNote, NotedDecisions } from './noted.ts'
-import { encodeTry, TRY_NOTE, Tries } from './tries.ts'
 
 /** Payload handed on and not taken yet, in all shards together. */
 const PAYLOAD_BYTES = 64 * 1024 * 1024
@@ -70,7 +76,6 @@ export class DurableIntake implements Journal {
   #recoveredLeft = 0
   #log: DurableLog | undefined
   #noted: NotedDecisions | undefined
-  #tries = new Tries([])
   #timer: { cancel(): void } | undefined
   #stopped = false
   /** Handed on and not taken yet. */
@@ -97,13 +102,10 @@ export class DurableIntake implements Journal {
     this.#log = await extension.openLog({
       name: this.name,
       inFlight: SUSPECTS,
-      clearsAll: true,
       notes: true,
       onInherit: (records) => this.#recover(records),
     })
-    const notes = this.#log.takeNotes()
-    this.#noted = new NotedDecisions(notes)
-    this.#tries = new Tries(notes)
+    this.#noted = new NotedDecisions(this.#log.takeNotes())
     const records = this.#log.takeRecovered()
     for (const { items } of records) telemetry.recovered.add(items)
     if (records.length > 0)
@@ -222,15 +224,20 @@ export class DurableIntake implements Journal {
     while (!this.#stopped && lane.reading < READ_AT_A_TIME && this.#activeBytes < this.#payloadLimit) {
       const held = lane.peek(this.#nowMs())
       if (held === undefined) return
-      const suspect = held.record.crashes > 0
+      const { suspect } = held.record
       if (lane.alone || (suspect && lane.reading > 0)) return
       lane.shift()
+      const verdict = suspect ? this.#log?.judge(held.record) : 'try'
+      if (verdict === 'later') {
+        lane.postpone(held, this.#nowMs())
+        continue
+      }
       lane.alone = suspect
       lane.reading++
       const before = lane.turn
       const { promise, resolve } = Promise.withResolvers<void>()
       lane.turn = promise
-      void this.#readBack(held, before, resolve).finally(() => {
+      void this.#readBack(held, verdict, before, resolve).finally(() => {
         resolve()
         lane.reading--
         lane.alone = false
@@ -243,29 +250,28 @@ export class DurableIntake implements Journal {
    * Several are read at a time; they are handed on in order: after `before`, which `handed` is for the
    * next.
    */
-  async #readBack(held: Held, before: Promise<void>, handed: () => void): Promise<void> {
-    const { logger, telemetry, next } = this.#options
+  async #readBack(
+    held: Held,
+    verdict: Verdict | undefined,
+    before: Promise<void>,
+    handed: () => void,
+  ): Promise<void> {
+    const { logger, telemetry } = this.#options
     const { record } = held
     try {
-      const suspect = record.crashes > 0
-      if (suspect && this.#tries.tooMany(record)) return await this.#park(held)
+      if (verdict === 'park') return await this.#park(held)
       const batch = await this.#log?.read(record)
       if (batch === undefined || this.#stopped) return
       telemetry.replayed.add(batch.itemCount)
       if (held.failures >= RENEW_AFTER_FAILURES) await this.#renew(held, batch)
       await before
-      if (suspect) await this.#log?.note(TRY_NOTE, encodeTry(record, true))
-      if (next[batch.signal] !== undefined) {
-        const taken = this.#handOn(held, batch, this.#noted?.of(batch) ?? NO_DECISIONS)
+      const work = () => {
+        const taken = this.#replay(held, batch)
         handed()
-        await taken
-        if (suspect) await this.#log?.note(TRY_NOTE, encodeTry(record, false))
-        return
+        return taken
       }
-      logger.warn('a stored request waits: no pipeline takes its signal from this receiver', {
-        signal: batch.signal,
-        items: batch.itemCount,
-      })
+      if (record.suspect && this.#log) await workAlone(this.#log, record, work)
+      else await work()
     } catch (error) {
       // The log has told what happened to it, and let go of it.
       if (error instanceof CorruptRecordError) this.#forget(held)
@@ -273,6 +279,18 @@ export class DurableIntake implements Journal {
       logger.error('a stored request cannot be read back now', { error: toError(error).message })
       this.#recovered.retry(held, this.#nowMs(), 0)
     }
+  }
+
+  async #replay(held: Held, batch: Batch): Promise<void> {
+    if (this.#stopped) return
+    const { signal, itemCount: items } = batch
+    if (this.#options.next[signal] !== undefined)
+      return await this.#handOn(held, batch, this.#noted?.of(batch) ?? NO_DECISIONS)
+    const fields = { signal, items }
+    this.#options.logger.warn(
+      'a stored request waits: no pipeline takes its signal from this receiver',
+      fields,
+    )
   }
 
   /** Moves the record to the end of the log. */

@@ -53,6 +53,12 @@ export class Lane {
     this.#later[level]?.push(held)
   }
 
+  /** It is asked for again in a second, and what is behind it goes first. It has not failed. */
+  postpone(held: Held, nowMs: number): void {
+    held.dueMs = nowMs + FIRST_DELAY_MS
+    this.#later[0]?.push(held)
+  }
+
   refused(nowMs: number, askedMs: number): void {
     const delayMs = Math.max(askedMs, delayOf(Math.min(this.#refusals++, LEVELS - 1)))
     this.#pausedUntilMs = nowMs + Math.min(delayMs, LONGEST_PAUSE_MS)

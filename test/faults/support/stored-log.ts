@@ -18,6 +18,8 @@ export interface LogSettings extends Partial<Omit<LogOptions, 'name'>> {
   readonly fsync?: boolean
   readonly segmentBytes?: number
   readonly limit?: Budget
+  readonly turn?: Budget
+  readonly uptimeMs?: () => number
 }
 
 export async function openLog(disk: Disk, settings: LogSettings = {}) {
@@ -35,6 +37,8 @@ export async function openLog(disk: Disk, settings: LogSettings = {}) {
     inFlight: settings.inFlight ?? 0,
     notes: settings.notes ?? false,
     limit: settings.limit,
+    ...(settings.turn && { turn: settings.turn }),
+    uptimeMs: settings.uptimeMs ?? (() => 60_000),
     logger: silentLogger,
     telemetry: meter.instruments(storageTelemetry, {}),
     onHealth: (error) => health.push(error),
