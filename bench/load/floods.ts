@@ -1,22 +1,38 @@
 /**
- * What do hostile clients do to the others? For each attack: p99 of ordinary gRPC requests before and during it, what was counted,
- * and the memory afterwards.
+ * What do hostile clients do to the others? For each attack: p99 of ordinary gRPC requests before, during
+ * and after it in alternating rounds, what was counted, and memory before, at its most, and when the
+ * attackers are gone.
  *
- *     node bench/load/floods.ts [--connections 10000] [--rounds 3] [--seconds 4] [--only WORD]
+ *     node bench/load/floods.ts [--connections 10000] [--rounds 3] [--seconds 3] [--only WORD] [--no-write]
  *
- * Two shards. Ordinary clients send 200 requests a second of 10 spans over 8 connections, open loop. Floods come over 4 connections
- * that are opened anew ten times a second each; holding attacks keep `--connections` open and drip bytes. On a machine with few
- * cores the attacker takes CPU from all others, which is in the figures.
+ * The whole takes about 7 minutes, says at the end whether all is well, and writes bench/results/floods.json
+ * and the table of docs/security.md; exit code 1 when it is not well (0 with --no-write).
+ *
+ * Two shards. Ordinary clients send 200 requests a second of 10 spans over 8 connections, open loop. Floods
+ * come over 4 connections that are opened anew ten times a second each; holding attacks keep `--connections`
+ * open and drip bytes. On a machine with few cores the attacker takes CPU from all others, which is in the
+ * figures.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { report } from '../../test/faults/support/settings.ts'
 import { createAuthority, createCertificate } from '../../test/support/certificates.ts'
 import { freePort } from '../../test/support/peers.ts'
 import { type RunningWeir, startWeir } from '../../test/support/weir.ts'
+import {
+  complaints,
+  type FloodResult,
+  type FloodRound,
+  type Memory,
+  ratioOf,
+  TABLE_HEAD,
+  tableRow,
+  writeFloods,
+} from '../support/floods-table.ts'
 import { runLoad } from '../support/load.ts'
 
 const ATTACKS: readonly (readonly [name: string, target: 'grpc' | 'http' | 'tls'])[] = [
@@ -36,16 +52,20 @@ const ATTACKS: readonly (readonly [name: string, target: 'grpc' | 'http' | 'tls'
   ['slow HTTP bodies', 'http'],
 ]
 const LIMIT_MS = 60_000
+const LOOK_MS = 200
+/** How long memory may take to be given back. */
+const CALM_MS = 5000
 
 const { values } = parseArgs({
   options: {
     connections: { type: 'string', default: '10000' },
     rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '4' },
+    seconds: { type: 'string', default: '3' },
     only: { type: 'string', default: '' },
+    'no-write': { type: 'boolean', default: false },
   },
 })
-const [rounds, seconds] = [Number(values.rounds), Number(values.seconds)]
+const [roundCount, seconds] = [Number(values.rounds), Number(values.seconds)]
 
 async function start(): Promise<{ weir: RunningWeir; metricsUrl: string }> {
   const port = await freePort()
@@ -99,7 +119,10 @@ async function counts(url: string): Promise<Map<string, number>> {
 
 const rssMb = (pid: number) =>
   Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024)
-/** CPU of Weir while this runs, in percent of one core: the part of the picture that a busy machine does not blur. */
+/**
+ * CPU of Weir while this runs, in percent of one core: the part of the picture that a busy machine does not
+ * blur.
+ */
 async function withCpu<T>(run: () => Promise<T>): Promise<readonly [result: T, percent: number]> {
   const ticks = () => {
     const fields = readFileSync(`/proc/${weir.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
@@ -109,8 +132,6 @@ async function withCpu<T>(run: () => Promise<T>): Promise<readonly [result: T, p
   const result = await run()
   return [result, ((ticks() - before) * 1000) / (performance.now() - startMs)]
 }
-
-const median = (list: number[]) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)] ?? Number.NaN
 
 const { weir, metricsUrl } = await start()
 const port = (target: 'grpc' | 'http' | 'tls') =>
@@ -144,67 +165,118 @@ const ledgerMb = async () =>
       2 ** 20,
   )
 
-console.log(
-  `Node ${process.version}, ${cpus().length} cores, file descriptors ${/Max open files\s+(\d+)/.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]}`,
-)
-await measure(3)
-console.log(
-  '| attack | p99 before, ms | during | ratio | CPU % before / during | errors | held | counted in a round | RSS MB during / after |',
-)
-console.log('| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |')
-for (const [name, target] of ATTACKS) {
-  if (!name.includes(values.only)) continue
-  const before: number[] = []
-  const during: number[] = []
-  const ratios: number[] = []
-  const cpuBefore: number[] = []
-  const cpuDuring: number[] = []
-  let errors = 0
-  let held = 0
-  let rssDuring = 0
-  let ledgerDuring = 0
+/** Looks at the memory until it is told to stop. */
+function watchMemory(): () => Promise<{ rss: number; ledger: number }> {
+  const most = { rss: 0, ledger: 0 }
+  let watching = true
+  const done = (async () => {
+    while (watching) {
+      most.rss = Math.max(most.rss, rssMb(weir.pid))
+      most.ledger = Math.max(most.ledger, await ledgerMb())
+      await sleep(LOOK_MS)
+    }
+  })()
+  return async () => {
+    watching = false
+    await done
+    return most
+  }
+}
+
+/** Until the attackers are gone and the memory is back, or time is over. */
+async function calm(before: { rss: number; ledger: number }): Promise<void> {
+  const untilMs = performance.now() + CALM_MS
+  while (performance.now() < untilMs) {
+    if ((await connections()) === 0 && (rssMb(weir.pid) <= before.rss || (await ledgerMb()) <= before.ledger))
+      return
+    await sleep(LOOK_MS)
+  }
+}
+
+/** One attack in alternation with none: what is after one round is before the next. */
+async function rounds(name: string, target: 'grpc' | 'http' | 'tls'): Promise<FloodResult> {
   const countedBefore = await counts(metricsUrl)
-  for (let round = 0; round < rounds; round++) {
-    const [quiet, quietCpu] = await withCpu(() => measure())
+  const memoryBefore = { rss: rssMb(weir.pid), ledger: await ledgerMb() }
+  const most = { ...memoryBefore }
+  const list: FloodRound[] = []
+  let [held, errors] = [0, 0]
+  let [quiet, cpuBeforePercent] = await withCpu(() => measure())
+  for (let round = 0; round < roundCount; round++) {
     const attacker = await attack(name, port(target))
-    const [loud, loudCpu] = await withCpu(() => measure())
-    cpuBefore.push(quietCpu)
-    cpuDuring.push(loudCpu)
+    const memory = watchMemory()
+    const [loud, cpuMeanwhilePercent] = await withCpu(() => measure())
+    const seen = await memory()
+    most.rss = Math.max(most.rss, seen.rss)
+    most.ledger = Math.max(most.ledger, seen.ledger)
     held = await connections()
-    rssDuring = Math.max(rssDuring, rssMb(weir.pid))
-    ledgerDuring = Math.max(ledgerDuring, await ledgerMb())
     attacker.removeAllListeners('exit')
     attacker.kill('SIGKILL')
-    before.push(quiet.p99Ms)
-    during.push(loud.p99Ms)
-    ratios.push(loud.p99Ms / quiet.p99Ms)
-    errors += loud.errors + (loud.refusals?.lost ?? 0)
     for (let wait = 0; wait < 50 && (await connections()) > 0; wait++) await sleep(100)
+    const [after, cpuAfter] = await withCpu(() => measure())
+    const times = { beforeMs: quiet.p99Ms, meanwhileMs: loud.p99Ms, afterMs: after.p99Ms }
+    list.push({ ...times, cpuBeforePercent, cpuMeanwhilePercent })
+    errors += loud.errors + (loud.refusals?.lost ?? 0)
+    ;[quiet, cpuBeforePercent] = [after, cpuAfter]
   }
+  await calm(memoryBefore)
   const counted = [...(await counts(metricsUrl))]
     .map(
-      ([reason, count]) => [reason, Math.round((count - (countedBefore.get(reason) ?? 0)) / rounds)] as const,
+      ([reason, count]) =>
+        [reason, Math.round((count - (countedBefore.get(reason) ?? 0)) / roundCount)] as const,
     )
     .filter(([, count]) => count > 0)
-    .map(([reason, count]) => `${reason} ${count}`)
-  const cells = [
-    name,
-    median(before).toFixed(1),
-    median(during).toFixed(1),
-    median(ratios).toFixed(2),
-    `${median(cpuBefore).toFixed(0)} / ${median(cpuDuring).toFixed(0)}`,
-    errors,
-    held,
-    counted.join(', '),
-    `${rssDuring} / ${rssMb(weir.pid)}`,
-    `${ledgerDuring} / ${await ledgerMb()}`,
-  ]
-  console.log(`| ${cells.join(' | ')} |`)
+  const memoryOf = (key: 'rss' | 'ledger', after: number): Memory => ({
+    before: memoryBefore[key],
+    most: most[key],
+    after,
+  })
+  return {
+    attack: name,
+    date: new Date().toISOString().slice(0, 10),
+    ...{ rounds: list, held, errors, counted: Object.fromEntries(counted) },
+    rssMb: memoryOf('rss', rssMb(weir.pid)),
+    ledgerMb: memoryOf('ledger', await ledgerMb()),
+  }
 }
-const complaints = weir.log.filter((line) => line.level === 'error' || line.level === 'raw')
-console.log(
-  `errors in the log: ${complaints.length}${complaints.length > 0 ? ` ${JSON.stringify(complaints[0])}` : ''}`,
-)
-console.log(`exit code ${await weir.stop()}`)
+
+const descriptors = /Max open files\s+(\d+)/.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
+console.log(`Node ${process.version}, ${cpus().length} cores, file descriptors ${descriptors}`)
+await measure(3)
+console.log(TABLE_HEAD)
+const results: FloodResult[] = []
+for (const [name, target] of ATTACKS) {
+  if (!name.includes(values.only)) continue
+  const result = await rounds(name, target)
+  results.push(result)
+  console.log(tableRow(result))
+}
+const errorLines = weir.log.filter((line) => line.level === 'error' || line.level === 'raw')
+if (errorLines.length > 0)
+  console.log(`errors in the log: ${errorLines.length} ${JSON.stringify(errorLines[0])}`)
+const code = await weir.stop()
 await weir[Symbol.asyncDispose]()
-process.exit(0)
+const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
+const about = { machine: `${cpus().length} cores, ${cpus()[0]?.model}`, node: process.version, commit }
+const run = { ...about, connections: Number(values.connections), seconds, attacks: results }
+if (!values['no-write'])
+  writeFloods(
+    run,
+    ATTACKS.map(([name]) => name),
+  )
+const wrong = results.flatMap((result) => complaints(result).map((text) => `${result.attack}: ${text}`))
+if (errorLines.length > 0) wrong.push(`${errorLines.length} errors in the log`)
+if (code !== 0) wrong.push(`exit code ${code}`)
+const worst = results.toSorted((a, b) => ratioOf(b) - ratioOf(a))[0]
+report(
+  `floods and ${values.connections} connections`,
+  `${results.length} attacks, ${roundCount} rounds each`,
+  {
+    'p99 of others, worst ratio':
+      worst === undefined ? '-' : `${ratioOf(worst).toFixed(2)} (${worst.attack})`,
+    'failed requests of others': results.reduce((sum, { errors }) => sum + errors, 0),
+    'most memory, MB': Math.max(...results.map(({ rssMb: { most } }) => most)),
+    'not well': wrong.length === 0 ? 'none' : wrong.join('; '),
+  },
+)
+console.log(wrong.length === 0 ? 'all well' : `NOT WELL: ${wrong.join('; ')}`)
+process.exit(wrong.length === 0 || values['no-write'] ? 0 : 1)
