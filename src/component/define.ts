@@ -185,6 +185,8 @@ export interface QueueSettings {
   readonly waitForResult: boolean
   /** Extension id, or undefined for a queue in memory. */
   readonly storage: string | undefined
+  /** With `storage`: what is sent has the order in which it came, over restarts and reloads. Needs one consumer. */
+  readonly inOrder?: boolean
   readonly batch: QueueBatchSettings | undefined
 }
 

@@ -153,6 +153,12 @@ export class Deque<T> {
     this.#entries.push(entry)
   }
 
+  /** Puts back what shift() took last. */
+  unshift(entry: T): void {
+    if (this.#head === 0) this.#entries.unshift(entry)
+    else this.#entries[--this.#head] = entry
+  }
+
   peek(): T | undefined {
     return this.#entries[this.#head]
   }

@@ -86,17 +86,16 @@ class Shell implements Consumer, Component {
     if (!queue) return
     this.#admission = this.#makeAdmission(queue)
     if (queue.batch) this.#batcher = new Batcher(queue.batch, host.clock, (job) => this.#enqueueJob(job))
-    if (queue.storage !== undefined) this.#stored = this.#makeStored(queue, queue.storage, this.#admission)
+    if (queue.storage !== undefined) this.#stored = this.#makeStored(queue, this.#admission)
   }
 
-  #makeStored(queue: QueueSettings, storage: string, admission: Admission): StoredQueue {
+  #makeStored(queue: QueueSettings, admission: Admission): StoredQueue {
     const { host, logger, telemetry, id, signal } = this.#settings
     return new StoredQueue({
       host,
       logger,
-      storage,
+      queue,
       name: `exporter_${id}_${signal}`,
-      sizer: queue.sizer,
       consumers: this.#maxActive,
       admission,
       free: () => this.#maxActive - this.#active - this.#ready.length,

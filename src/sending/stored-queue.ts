@@ -5,9 +5,12 @@
  *
  * What a crash left goes first, oldest first. Those that were being sent may have caused it: they are sent one at a time, beside nothing
  * that no attempt has ended with, and one with which the process crashes again and again is parked (storage/suspects.ts).
+ *
+ * With `inOrder` nothing overtakes: a suspect whose last try waits holds up the others, and after a reload the new queue
+ * begins when the old one has left.
  */
 import type { Timer } from '../component/clock.ts'
-import type { Sizer } from '../component/define.ts'
+import type { QueueSettings } from '../component/define.ts'
 import type { Host } from '../component/host.ts'
 import type { Logger } from '../component/logger.ts'
 import { toError } from '../errors.ts'
@@ -32,11 +35,10 @@ interface Stored {
 export interface StoredQueueOptions {
   readonly host: Host
   readonly logger: Logger
-  /** Id of the storage extension. */
-  readonly storage: string
+  /** `storage` is the id of the storage extension. */
+  readonly queue: QueueSettings
   /** Name of the log: exporter and signal. */
   readonly name: string
-  readonly sizer: Sizer
   /** Requests that are sent at a time by this shard. */
   readonly consumers: number
   readonly admission: Admission
@@ -73,20 +75,23 @@ export class StoredQueue {
 
   /** Finds what the last run left. */
   async start(): Promise<void> {
-    const { host, storage, name, consumers } = this.#options
+    const { host, queue, name, consumers } = this.#options
+    const { storage = '' } = queue
     const extension = host.extension(storage)
     if (!isStorage(extension)) throw new Error(`sending_queue.storage: extension "${storage}" is no storage`)
     const options: LogOptions = {
       name,
       inFlight: consumers,
       onInherit: (records) => this.#take(records),
+      onFirst: () => this.feed(),
     }
     this.#log = await extension.openLog(options)
     this.#take(this.#log.takeRecovered())
   }
 
   #take(records: readonly StoredRecord[]): void {
-    const { admission, sizer } = this.#options
+    const { admission, queue } = this.#options
+    const { sizer } = queue
     for (const record of records) {
       const size = sizer === 'requests' ? 1 : sizer === 'items' ? record.items : record.byteLength
       admission.force(size)
@@ -138,13 +143,18 @@ export class StoredQueue {
 
   #hasRoom(): boolean {
     const free = this.#options.free()
-    if (this.#alone) return false
+    if (this.#alone || (this.#options.queue.inOrder && this.#isHeldUp())) return false
     if (this.#older.peek()?.record.suspect) return this.#untried === 0 && free > 0
     return free > -READ_AHEAD && (this.#open === 0 || this.#openBytes < this.#memoryLimit)
   }
 
+  #isHeldUp(): boolean {
+    return this.#timer !== undefined || this.#log?.isFirst !== true
+  }
+
   #postpone(stored: Stored): void {
-    this.#later.push(stored)
+    if (this.#options.queue.inOrder) this.#older.unshift(stored)
+    else this.#later.push(stored)
     this.#timer ??= this.#options.host.clock.after(LATER_MS, () => {
       this.#timer = undefined
       for (const waiting of this.#later.splice(0)) this.#older.push(waiting)

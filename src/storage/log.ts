@@ -84,6 +84,8 @@ export interface DurableLog {
   close(): Promise<void>
   /** Bytes that the log's files occupy, those of this shard. */
   readonly diskBytes: number
+  /** Nobody in this thread who opened it before has it open still (reload). */
+  readonly isFirst: boolean
 }
 
 export interface LogOptions {
@@ -96,6 +98,8 @@ export interface LogOptions {
   readonly inFlight: number
   /** It has notes: then segments go in the order of their age, and none is compacted. */
   readonly notes?: boolean
+  /** isFirst has become true, and what was to be inherited is. */
+  readonly onFirst?: () => void
   /** After a reload: what the predecessor in this thread had not released when it closed, oldest first. */
   readonly onInherit?: (records: StoredRecord[]) => void
 }

@@ -34,7 +34,7 @@ export async function openSharedLog(
     shared.opening.catch(() => open.delete(folder))
   }
   const { log, recovered } = await shared.opening
-  const client = new LogClient(log, options, (leaving) => leave(folder, shared, log, leaving))
+  const client = new LogClient(log, options, shared.clients, (leaving) => leave(folder, shared, log, leaving))
   shared.clients.push(client)
   client.take(recovered.splice(0), log.notes.splice(0))
   return client
@@ -46,7 +46,11 @@ async function leave(folder: string, shared: Shared, log: LogFiles, client: LogC
   if (index < 0) return
   shared.clients.splice(index, 1)
   const heir = shared.clients.at(-1)
-  if (heir) return heir.inherit(log.heldBy(client))
+  if (heir) {
+    heir.inherit(log.heldBy(client))
+    if (index === 0) shared.clients[0]?.first()
+    return
+  }
   open.delete(folder)
   const closed = log.close().finally(() => closing.delete(folder))
   closing.set(folder, closed)
@@ -56,13 +60,21 @@ async function leave(folder: string, shared: Shared, log: LogFiles, client: LogC
 class LogClient implements DurableLog {
   readonly #log: LogFiles
   readonly #options: LogOptions
+  /** All that have the log open, in the order in which they opened it. */
+  readonly #clients: readonly LogClient[]
   readonly #leave: (client: LogClient) => Promise<void>
   #recovered: Place[] = []
   #notes: Note[] = []
 
-  constructor(log: LogFiles, options: LogOptions, leave: (client: LogClient) => Promise<void>) {
+  constructor(
+    log: LogFiles,
+    options: LogOptions,
+    clients: readonly LogClient[],
+    leave: (client: LogClient) => Promise<void>,
+  ) {
     this.#log = log
     this.#options = options
+    this.#clients = clients
     this.#leave = leave
   }
 
@@ -75,6 +87,14 @@ class LogClient implements DurableLog {
   inherit(places: Place[]): void {
     for (const place of places) place.holder = this
     if (places.length > 0) this.#options.onInherit?.(places)
+  }
+
+  first(): void {
+    this.#options.onFirst?.()
+  }
+
+  get isFirst(): boolean {
+    return this.#clients[0] === this
   }
 
   get diskBytes(): number {

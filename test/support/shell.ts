@@ -75,6 +75,7 @@ interface Options {
   readonly plain?: boolean
   readonly host?: TestHost
   readonly detailed?: boolean
+  readonly inOrder?: boolean
 }
 
 export function makeShell(options: Options = {}) {
@@ -82,10 +83,11 @@ export function makeShell(options: Options = {}) {
   const backend = new Backend(host)
   const meter = new TestMeter()
   const logger = new LogRecorder()
+  const queue = queueField().parse(options.queue)
   const sending: SendingSettings = sendingSettings({
     timeout: options.timeoutMs ?? 5000,
     retry_on_failure: retryField().parse(options.retry),
-    sending_queue: queueField().parse(options.queue),
+    sending_queue: queue && { ...queue, inOrder: options.inOrder ?? false },
   })
   const shell = wrapExporter(backend, options.plain ? undefined : sending, {
     id: 'otlp',
