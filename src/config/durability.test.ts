@@ -17,6 +17,8 @@ const base = {
     otlp_grpc: { endpoint: 'localhost:1' },
     'otlp_grpc/stored': { endpoint: 'localhost:1', sending_queue: { storage: 'file_storage' } },
     'otlp_grpc/plain': { endpoint: 'localhost:1', sending_queue: { enabled: false } },
+    prometheus_remote_write: { sending_queue: { storage: 'file_storage' } },
+    'prometheus_remote_write/memory': null,
   },
   connectors: { forward: null },
 }
@@ -39,6 +41,13 @@ test('names each pipeline that can lose what was acknowledged, and why', async (
   await f(['otlp/stored'], ['tail_sampling', 'batch'], ['otlp_grpc'], [])
   await f(['otlp'], ['memory_limiter'], ['otlp_grpc/stored'], [])
   await f(['otlp'], ['batch'], ['otlp_grpc/plain'], []) // The sender waits for the result.
+})
+
+test('remote write with its queue in a storage loses nothing either', async () => {
+  const f = async (exporter: string) =>
+    await notes({ metrics: { receivers: ['otlp'], exporters: [exporter] } })
+  expect(await f('prometheus_remote_write')).toEqual([])
+  expect(await f('prometheus_remote_write/memory')).toHaveLength(1)
 })
 
 test('a pipeline behind a connector loses what the receivers in front of it have answered', async () => {

@@ -3,7 +3,15 @@
  * before has, with the same configuration and surroundings, are taken from there (keep.ts); all others are
  * made, and nothing is started.
  */
-import type { AnyConnector, AnyReceiver, Component, Consumer, Kind, Settings } from '../component/define.ts'
+import type {
+  Affinity,
+  AnyConnector,
+  AnyReceiver,
+  Component,
+  Consumer,
+  Kind,
+  Settings,
+} from '../component/define.ts'
 import type { TelemetryTable } from '../component/telemetry.ts'
 import { mustHoldCaller } from '../config/durability.ts'
 import type { ConfiguredComponent, PipelineConfig, ServiceConfig } from '../config/types.ts'
@@ -27,7 +35,7 @@ import {
   Predecessor,
 } from './keep.ts'
 import { Outlet } from './outlet.ts'
-import { whereSeriesMeet } from './series-order.ts'
+import { affinityOf, whereSeriesMeet } from './series-order.ts'
 
 export interface GraphParts {
   readonly config: ServiceConfig
@@ -197,12 +205,12 @@ class GraphBuilder {
         })
       },
     })
-    const consumer = this.#withAffinity(definition.affinity ?? 'none', node.name, node.component)
+    const consumer = this.#withAffinity(affinityOf(component), node.name, node.component)
     this.#exporters.set(key, consumer)
     return consumer
   }
 
-  #withAffinity(affinity: 'none' | 'trace' | 'series' | 'process', stage: string, next: Consumer): Consumer {
+  #withAffinity(affinity: Affinity, stage: string, next: Consumer): Consumer {
     const { links, shard } = this.#environment
     if (affinity === 'none' || links.length < 2) return next
     this.#stages.set(stage, next)
@@ -236,7 +244,7 @@ class GraphBuilder {
         create: (settings, outlet) =>
           definition.create({ ...settings, signal, pipeline: pipeline.id, next: outlet(''), holdsCaller }),
       })
-      const affinity = definition.affinity ?? (index === meeting ? 'series' : 'none')
+      const affinity = definition.affinity ?? (index === meeting.index ? meeting.affinity : 'none')
       next = this.#withAffinity(affinity, node.name, edges.before(node.component))
       mutatesData ||= definition.capabilities.mutatesData
     }

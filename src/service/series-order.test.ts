@@ -12,6 +12,11 @@ function configOf(pipelines: readonly Partial<PipelineConfig>[]): ServiceConfig 
     ]),
     exporters: new Map([
       ['prometheusremotewrite', stage({ affinity: 'series' })],
+      [
+        'stored',
+        stage({ affinity: 'series', sending: () => ({ queue: { storage: 'file_storage', inOrder: true } }) }),
+      ],
+      ['file', stage({ affinity: 'process' })],
       ['otlp', stage({})],
     ]),
     service: {
@@ -21,6 +26,10 @@ function configOf(pipelines: readonly Partial<PipelineConfig>[]): ServiceConfig 
 }
 
 function meet(...pipelines: readonly Partial<PipelineConfig>[]): number {
+  return meeting(...pipelines).index
+}
+
+function meeting(...pipelines: readonly Partial<PipelineConfig>[]) {
   const config = configOf(pipelines)
   return whereSeriesMeet(config, config.service.pipelines[0] as PipelineConfig)
 }
@@ -43,4 +52,15 @@ test('also behind connectors, and in a circle of them', () => {
   } as const
   expect(meet(first, second)).toBe(0)
   expect(meet(first, { ...second, exporters: ['forward'] })).toBe(-1)
+})
+
+test('all of the process meet on one shard when the queue is on the disk', () => {
+  const metrics = { signal: 'metrics', processors: ['resource', 'batch'] } as const
+  const both = { ...metrics, exporters: ['prometheusremotewrite', 'stored'] }
+  expect(meeting(both)).toEqual({ index: 1, affinity: 'process' })
+  const second = { ...metrics, receivers: ['forward'], exporters: ['stored'] }
+  expect(meeting({ ...metrics, exporters: ['forward'] }, second)).toEqual({ index: 1, affinity: 'process' })
+  const file = { ...metrics, exporters: ['prometheusremotewrite', 'file'] }
+  expect(meeting(file)).toEqual({ index: 1, affinity: 'series' })
+  expect(meet({ ...metrics, exporters: ['file'] })).toBe(-1)
 })

@@ -31,6 +31,14 @@ const queueBlock = z
     path: ['queue_size'],
   })
 
+const storedQueue = z.strictObject({
+  storage: z
+    .string()
+    .min(1, { error: 'must not be empty' })
+    .nullish()
+    .describe('Id of a storage extension: the queue is on the disk, and all series go through one shard.'),
+})
+
 const { compression: _, ...clientFields } = httpClientFields()
 
 const fields = z.strictObject({
@@ -40,7 +48,7 @@ const fields = z.strictObject({
   timeout: timeoutField('5s').describe('Limit of one attempt at a batch.'),
   retry_on_failure: retryField({ initialInterval: '50ms' }),
   remote_write_queue: queueBlock.nullish().transform((queue) => queue ?? queueBlock.parse({})),
-  sending_queue: refused('the queue of this exporter is called remote_write_queue'),
+  sending_queue: storedQueue.nullish().describe('Only where the queue is; the rest is remote_write_queue.'),
   namespace: z.string().default(''),
   external_labels: externalLabelsField(),
   max_batch_size_bytes: z.int().min(0).default(DEFAULT_BATCH_BYTES).describe('0 = the default.'),
@@ -65,7 +73,7 @@ const fields = z.strictObject({
   translation_strategy: z.enum(['', ...STRATEGIES]).default(''),
   send_metadata: z.boolean().default(false),
   protobuf_message: z.enum([RW1, RW2]).default(RW1),
-  wal: refused('a write-ahead log of its own is not built; retries keep the order and last max_elapsed_time'),
+  wal: refused('name a file_storage extension in sending_queue.storage, which keeps the queue on the disk'),
   include_metadata_keys: z.array(z.string().min(1).toLowerCase()).default([]),
   convert_explicit_histograms_to_nhcb: z.boolean().default(false),
   keep_classic_histograms: z.boolean().default(false),
@@ -96,6 +104,12 @@ export const config = z.preprocess(hoistHttp, fields).superRefine((value, contex
     refuse('translation_strategy', `${strategy} keeps UTF-8 names, which needs protobuf_message: ${RW2}`)
   if (value.convert_explicit_histograms_to_nhcb && value.protobuf_message === RW1)
     refuse('convert_explicit_histograms_to_nhcb', `custom buckets need protobuf_message: ${RW2}`)
+  if (value.sending_queue?.storage && !value.remote_write_queue.enabled)
+    context.addIssue({
+      code: 'custom',
+      path: ['sending_queue', 'storage'],
+      message: 'needs a queue: remote_write_queue.enabled is false',
+    })
   for (const key of value.include_metadata_keys)
     if (RESERVED.includes(key)) refuse('include_metadata_keys', `${key} belongs to the protocol`)
 })
@@ -109,7 +123,8 @@ export function sendingOf(config: Config): SendingSettings {
     sizer: 'requests',
     blockOnOverflow: false,
     waitForResult: false,
-    storage: undefined,
+    storage: config.sending_queue?.storage ?? undefined,
+    inOrder: true,
     batch: undefined,
   }
   return {

@@ -8,7 +8,8 @@
  *         resource_to_telemetry_conversion: { enabled: true }
  *
  * The samples of a series leave in the order in which they came: all series of a service meet on one shard, one batch
- * is sent after the other, and a series is in one request of a batch only.
+ * is sent after the other, and a series is in one request of a batch only. With the queue on the disk (sending_queue.storage)
+ * all series meet on the first shard, so that the order outlives the process and its number of shards.
  */
 import { defineExporter } from '../../component/define.ts'
 import { counter } from '../../component/telemetry.ts'

@@ -268,11 +268,14 @@ describe('configuration', () => {
       queue: { numConsumers: 1, queueSize: 10_000, sizer: 'requests' },
     })
     expect(sending({ remote_write_queue: { enabled: false } })?.queue).toBeUndefined()
+    expect(sending({ sending_queue: { storage: 'file_storage/a' } })?.queue?.storage).toBe('file_storage/a')
   })
 
   test('what cannot work is refused', () => {
-    expect(problems({ wal: { directory: '/x' } })[0]).toContain('wal: not supported')
-    expect(problems({ sending_queue: {} })[0]).toContain('remote_write_queue')
+    expect(problems({ wal: { directory: '/x' } })[0]).toContain('sending_queue.storage')
+    expect(problems({ sending_queue: { queue_size: 5 } })).toHaveLength(1)
+    const stored = { sending_queue: { storage: 'file_storage' } }
+    expect(problems({ ...stored, remote_write_queue: { enabled: false } })[0]).toContain('needs a queue')
     expect(problems({ remote_write_queue: { queue_size: 0 } })[0]).toContain('remote_write_queue.queue_size')
     expect(problems({ external_labels: { a: '' } })).toHaveLength(1)
     expect(problems({ max_batch_size_bytes: -1 })).toHaveLength(1)
