@@ -17,6 +17,7 @@ export class Books {
   readonly #state: Uint8Array
   readonly #delivered: Uint8Array
   readonly #firstMs: Float32Array
+  readonly #inFlightMs: number
   readonly #originMs = performance.now()
   /** Times of crashes, for duplicates. */
   readonly #crashesMs: number[] = []
@@ -26,13 +27,16 @@ export class Books {
   /** Delivered again, and for how long before the crash in between they had been delivered, at most. */
   duplicates = 0
   duplicatesWithoutCrash = 0
+  /** Of them: the delivery before was longer than `inFlightMs` before the crash, so they were not in flight then. */
+  duplicatesNotInFlight = 0
   longestUnreleasedMs = 0
   strangers = 0
   /** The backend refused them for good. */
   refused = 0
 
-  constructor(limit = 4_000_000) {
+  constructor(limit = 4_000_000, inFlightMs = Number.POSITIVE_INFINITY) {
     this.limit = limit
+    this.#inFlightMs = inFlightMs
     this.#state = new Uint8Array(limit)
     this.#delivered = new Uint8Array(limit)
     this.#firstMs = new Float32Array(limit)
@@ -70,7 +74,10 @@ export class Books {
     const firstMs = this.#firstMs[serial] ?? 0
     const crashMs = this.#crashesMs.find((time) => time >= firstMs - 1)
     if (crashMs === undefined) this.duplicatesWithoutCrash++
-    else this.longestUnreleasedMs = Math.max(this.longestUnreleasedMs, crashMs - firstMs)
+    else {
+      this.longestUnreleasedMs = Math.max(this.longestUnreleasedMs, crashMs - firstMs)
+      if (crashMs - firstMs > this.#inFlightMs) this.duplicatesNotInFlight++
+    }
     this.#firstMs[serial] = nowMs
   }
 

@@ -19,6 +19,8 @@ export class Sink {
   /** Told of the spans in requests that are refused for good. */
   refuse: (serial: number) => void = () => {}
   readonly acts = new Map<Act['kind'], number>()
+  /** Taken, and the answer waits. */
+  open = 0
   readonly #note: (serial: number) => void
   #server: http.Server | undefined
   #port = 0
@@ -61,7 +63,13 @@ export class Sink {
     else if (act.kind === 'cut') {
       response.writeHead(200, { 'content-type': 'application/x-protobuf', 'content-length': '100' })
       response.write('half', () => response.socket?.destroy())
-    } else setTimeout(() => response.writeHead(200).end(), act.delayMs ?? 0)
+    } else {
+      this.open++
+      setTimeout(() => {
+        this.open--
+        response.writeHead(200).end()
+      }, act.delayMs ?? 0)
+    }
   }
 
   async stop(): Promise<void> {
