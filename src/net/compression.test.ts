@@ -14,6 +14,10 @@ import { decodeLz4Frames } from './lz4.ts'
 import { crc32c, encodeSnappyFrames } from './snappy.ts'
 
 const MIB = 1024 * 1024
+
+async function packed(...given: Parameters<typeof compress>): Promise<Buffer> {
+  return Buffer.concat(await compress(...given))
+}
 const PACKED = COMPRESSIONS.filter((name): name is Exclude<Compression, 'none'> => name !== 'none')
 
 test('what is compressed decompresses to the same, for every algorithm and size', async () => {
@@ -22,7 +26,7 @@ test('what is compressed decompresses to the same, for every algorithm and size'
       fc.constantFrom(...PACKED),
       fc.array(fc.uint8Array({ maxLength: 400 })),
       async (name, chunks) => {
-        const body = await compress(name, undefined, chunks)
+        const body = await packed(name, undefined, chunks)
         expect(Buffer.from(await decompress(name, body, MIB))).toEqual(Buffer.concat(chunks))
       },
     ),
@@ -30,7 +34,9 @@ test('what is compressed decompresses to the same, for every algorithm and size'
   for (const name of PACKED) {
     // Over the sizes that are done in place, and over 64 KB, which is one frame of snappy.
     const large = Buffer.from(Array.from({ length: 300_000 }, (_, index) => `${index * 7919} `).join(''))
-    const body = await compress(name, undefined, [large.subarray(0, 1000), large.subarray(1000)])
+    const places = [0, 1000, 1100, 500_000, 500_001, 1_000_000, large.length]
+    const chunks = places.slice(1).map((end, index) => large.subarray(places[index], end))
+    const body = await packed(name, undefined, chunks)
     expect(body.length).toBeGreaterThan(32 * 1024)
     expect(Buffer.compare(await decompress(name, body, 4 * MIB), large)).toBe(0)
   }
@@ -39,7 +45,7 @@ test('what is compressed decompresses to the same, for every algorithm and size'
 test('what comes out does not lie in a buffer much larger than itself', async () => {
   for (const name of PACKED) {
     for (const size of [100, 5000, 100_000]) {
-      const body = await compress(name, undefined, [Buffer.alloc(size, 'abcdefgh')])
+      const body = await packed(name, undefined, [Buffer.alloc(size, 'abcdefgh')])
       const { length, buffer } = await decompress(name, body, MIB)
       expect([name, length]).toEqual([name, size])
       expect(buffer.byteLength).toBeLessThanOrEqual(size * 1.25 + 64)
@@ -50,15 +56,15 @@ test('what comes out does not lie in a buffer much larger than itself', async ()
 test('level is passed on', async () => {
   const data = Buffer.from('some text that repeats, '.repeat(500))
   for (const name of ['gzip', 'zlib', 'zstd'] as const) {
-    const best = await compress(name, 9, [data])
+    const best = await packed(name, 9, [data])
     expect(Buffer.compare(await decompress(name, best, MIB), data)).toBe(0)
   }
-  expect((await compress('gzip', 0, [data])).length).toBeGreaterThan(data.length)
+  expect((await packed('gzip', 0, [data])).length).toBeGreaterThan(data.length)
 })
 
-test('none gives the chunk itself', async () => {
-  const chunk = Buffer.from('abc')
-  expect(await compress('none', undefined, [chunk])).toBe(chunk)
+test('none gives the chunks themselves', async () => {
+  const chunks = [Buffer.from('abc'), Buffer.from('d')]
+  expect(await compress('none', undefined, chunks)).toBe(chunks)
 })
 
 describe('a body that unpacks to more than the limit is refused without being unpacked', () => {
@@ -103,7 +109,7 @@ test('a frame that asks for a huge zstd window is refused', async () => {
 test('broken, cut off and random bodies are InvalidError or TooLargeError, never anything else', async () => {
   const text = Buffer.from('a line of text, another line of text, '.repeat(50))
   for (const name of PACKED) {
-    const body = await compress(name, undefined, [text])
+    const body = await packed(name, undefined, [text])
     for (let length = 0; length < body.length; length += 1 + Math.floor(body.length / 40)) {
       const error = await decompress(name, body.subarray(0, length), MIB).then(
         () => undefined,

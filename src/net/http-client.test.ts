@@ -10,7 +10,7 @@ import { TestHost } from '../../test/support/host.ts'
 import { HttpBackend } from '../../test/support/http-backend.ts'
 import { ConfigError, RetryableError } from '../errors.ts'
 import { httpClientFields } from './client-fields.ts'
-import { coalesce, HttpClient } from './http-client.ts'
+import { HttpClient } from './http-client.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'weir-http-'))
 const schema = z.strictObject(httpClientFields())
@@ -101,21 +101,4 @@ test('headers take a map or a list, and their values never print', () => {
   expect(f(null)).toEqual([])
   expect(schema.safeParse({ headers: { 'bad name': 'x' } }).success).toBe(false)
   expect(schema.safeParse({ headers: { a: 'x\r\nb: c' } }).success).toBe(false)
-})
-
-test('large chunks go out as they are, runs of small ones as blocks', () => {
-  const f = (sizes: number[], want: number[]) => {
-    const chunks = sizes.map((size, index) => Buffer.alloc(size, index + 1))
-    const blocks = coalesce(chunks)
-    expect(blocks.map((block) => block.length)).toEqual(want)
-    expect(Buffer.concat(blocks).equals(Buffer.concat(chunks))).toBe(true)
-    for (const block of blocks)
-      if (block.length >= 16_384 && sizes.includes(block.length)) expect(chunks).toContain(block)
-  }
-  f([], [])
-  f([10], [10])
-  f([10, 20], [30])
-  f([36_000, 36_000], [36_000, 36_000])
-  f([10, 36_000, 10, 10], [10, 36_000, 20])
-  f(Array(12).fill(10_000), [70_000, 50_000])
 })

@@ -13,6 +13,7 @@ import { DownstreamError, RetryableError, ShutdownError, toError } from '../erro
 import { NO_CONTEXT } from '../otlp/batch.ts'
 import { clientAuthenticator } from './client-auth.ts'
 import type { HttpClientConfig } from './client-fields.ts'
+import { coalesce } from './coalesce.ts'
 import { type Compression, compress } from './compression.ts'
 import { usesProxyOfEnvironment } from './proxy.ts'
 import { grpcFromHttp } from './rpc-status.ts'
@@ -22,12 +23,8 @@ import { USER_AGENT } from './user-agent.ts'
 export const MAX_SUCCESS_BYTES = 4 * 1024 * 1024
 export const MAX_ERROR_BYTES = 64 * 1024
 const CONNECT_TIMEOUT_MS = 10_000
-/**
- * Chunks below the first size are joined to blocks of about the second: a write costs about as much as such a
- * copy.
- */
-const SMALL_BYTES = 16 * 1024
-const BLOCK_BYTES = 64 * 1024
+/** Of a body that goes out in pieces: a write costs about as much as a copy of such a block. */
+const PIECES = { smallBytes: 16 * 1024, blockBytes: 64 * 1024 }
 const NEVER_MS = 2 ** 31 - 1
 
 export interface HttpResponse {
@@ -82,7 +79,7 @@ export class HttpClient {
     const { compression, compression_params: params } = this.#config
     let body = chunks
     if (compression !== '' && compression !== 'none') {
-      body = [await compress(compression satisfies Compression, params?.level || undefined, chunks)]
+      body = await compress(compression satisfies Compression, params?.level || undefined, chunks)
       sent['content-encoding'] = compression
     }
     for (const { name, value } of this.#config.headers) sent[name.toLowerCase()] = value.reveal()
@@ -125,7 +122,7 @@ export class HttpClient {
   ): Promise<HttpResponse> {
     let length = 0
     for (const chunk of chunks) length += chunk.length
-    const blocks = coalesce(chunks)
+    const blocks = coalesce(chunks, PIECES)
     const [only] = blocks
     const whole = blocks.length === 1 && only ? only : Readable.from(blocks, { objectMode: false })
     const body = method === 'GET' ? null : whole
@@ -183,30 +180,6 @@ export class HttpClient {
     this.#made = buildConnector(options as buildConnector.BuildOptions) // As in #makePool.
     return this.#made
   }
-}
-
-/** Large chunks as they are, runs of small ones joined. */
-export function coalesce(chunks: readonly Uint8Array[]): Uint8Array[] {
-  const blocks: Uint8Array[] = []
-  let run: Uint8Array[] = []
-  let runBytes = 0
-  const close = () => {
-    if (run.length > 0) blocks.push(run.length === 1 ? run[0]! : Buffer.concat(run, runBytes))
-    run = []
-    runBytes = 0
-  }
-  for (const chunk of chunks) {
-    if (chunk.length >= SMALL_BYTES) {
-      close()
-      blocks.push(chunk)
-      continue
-    }
-    run.push(chunk)
-    runBytes += chunk.length
-    if (runBytes >= BLOCK_BYTES) close()
-  }
-  close()
-  return blocks
 }
 
 /** Credentials that are part of the URL, as clients in Go send them. */

@@ -115,7 +115,7 @@ class Channel implements GrpcTransport, SubchannelOwner, CallHolder {
     const packed =
       compression === undefined
         ? message
-        : [await compress(compression === 'snappy' ? 'x-snappy-framed' : compression, undefined, message)]
+        : await compress(compression === 'snappy' ? 'x-snappy-framed' : compression, undefined, message)
     if (attempt.aborted) throw new GrpcCallError(GRPC.CANCELLED, 'the attempt was given up')
     if (this.#closed) throw new GrpcCallError(GRPC.UNAVAILABLE, 'the client was closed')
     const call = new ClientCall(request, packed, compression !== undefined, deadlineMs)
