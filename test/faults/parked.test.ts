@@ -2,9 +2,12 @@
  * Scenario: a request that lies in a durable log ends the shard each time it is handled, in the exporter behind a
  * persistent queue, or in a processor behind a receiver with a log.
  * Guarantee: after the third crash it is set aside as a file, counted, and the log says where; everything else
- * arrives, and the shard lives.
+ * arrives, and the shard lives. So it is when the whole process dies each time, as by a fault in native code.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { decode, encode, type Plain } from '../support/otlp.ts'
@@ -98,6 +101,70 @@ for (const of of ['queue', 'receiver'] as const) {
     expect([health.status, ((await health.json()) as Plain).restarts]).toEqual([200, deaths])
   }, 90_000)
 }
+
+const ROOT = join(import.meta.dirname, '../..')
+
+test('a request that kills the whole process each time it is sent is set aside, too', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'weir-parked-'))
+  const port = await freePort()
+  const made = config('queue', await freePort())
+  made.receivers.otlp.protocols.http.endpoint = `localhost:${port}`
+  writeFileSync(join(folder, 'config.yaml'), JSON.stringify(made, null, 1))
+  /** One run. `said` resolves when this is in its log, or it is dead. */
+  const run = () => {
+    const child = spawn(process.execPath, [join(ROOT, 'src/main.ts'), '--config', 'config.yaml'], {
+      cwd: folder,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    const died = once(child, 'exit')
+    const ended = () => child.exitCode !== null || child.signalCode !== null
+    let log = ''
+    child.stderr.on('data', (chunk: Buffer) => {
+      log += chunk
+    })
+    const said = async (text: string) => {
+      await eventually(
+        async () => ended() || log.includes(text),
+        (over) => over,
+        60_000,
+      )
+    }
+    return { child, died, said, ended }
+  }
+  const post = (name: string) =>
+    fetch(`http://localhost:${port}/v1/traces`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-protobuf', connection: 'close' },
+      body: encode('traces', { resourceSpans: [{ scopeSpans: [{ spans: [{ name }] }] }] }),
+    }).then(({ status }) => expect(status).toBe(200))
+  const arrived = () => new Set(readFileSync(join(folder, 'arrived.txt'), 'utf8').trim().split('\n'))
+  let current = run()
+  try {
+    await current.said('weir is ready')
+    for (let index = 0; index < 5; index++) await post(`fine-${index}`)
+    await post('do kill').catch(() => {})
+    let deaths = 0
+    await current.died
+    while (current.ended()) {
+      expect(++deaths).toBeLessThan(6)
+      current = run()
+      await current.said('a record is set aside')
+    }
+    // Alone three times; before that when it came in, and perhaps in company.
+    expect([4, 5]).toContain(deaths)
+    await current.said('weir is ready')
+    await post('fine-5')
+    await eventually(
+      async () => arrived().size,
+      (count) => count === 6,
+      20_000,
+    )
+  } finally {
+    current.child.kill('SIGTERM')
+    await current.died
+    rmSync(folder, { recursive: true, force: true })
+  }
+}, 180_000)
 
 test('an error in the main thread that nothing catches ends the process with code 2 and is told', async () => {
   await using weir = await startWeir({

@@ -1,6 +1,6 @@
 /**
  * Components that do to their thread what the name of a span says: `do throw`, `do reject`, `do exit`, `do spin`,
- * `do heap`, `do buffers`. The exporter appends the names of other spans to a file. The extension runs in the main
+ * `do heap`, `do buffers`; `do kill` ends the process as a crash in native code would. The exporter appends the names of other spans to a file. The extension runs in the main
  * thread and throws there as soon as a file exists.
  */
 import { appendFileSync, existsSync } from 'node:fs'
@@ -28,6 +28,7 @@ const ACTS: Readonly<Record<string, () => void>> = {
     }),
   reject: () => void Promise.reject(new Error('rejected on purpose')),
   exit: () => process.exit(3),
+  kill: () => void process.kill(process.pid, 'SIGKILL'),
   spin: () => {
     for (;;) kept.length = 0
   },
