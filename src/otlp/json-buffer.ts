@@ -1,24 +1,20 @@
 /**
  * A growing buffer of JSON text in UTF-8: strings, numbers and ids are written as bytes, straight from protobuf bytes. What comes
  * out is valid JSON whatever goes in.
+ *
+ * Up to PART_BYTES it grows by copying. Beyond that what is full is set aside as a part, so that a long text takes its own length
+ * and no more: a request of a million empty spans is small, but its JSON is not.
+ *
+ * Longer than other files: every kind of value is written here.
  */
 import { isUtf8 } from 'node:buffer'
+import { BASE64, ESCAPES, HEX, HTML_ESCAPES } from './json-escapes.ts'
 import { readFixed32 } from './wire.ts'
 
-const HEX = Buffer.from('0123456789abcdef')
-const BASE64 = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/')
 const BILLION = 1_000_000_000
 
-/** 0: as it is. A letter: backslash and that letter. 1: backslash, u, four digits. 2: a byte of UTF-8 over 127. */
-const ESCAPES = new Uint8Array(256)
-ESCAPES.fill(1, 0, 32)
-ESCAPES.fill(2, 128)
-for (const [letter, byte] of Object.entries({ '"': 34, '\\': 92, b: 8, f: 12, n: 10, r: 13, t: 9 }))
-  ESCAPES[byte] = letter.charCodeAt(0)
-
-/** The same, where characters of HTML are not wanted as they are (mark 1), as Go's encoder has it. */
-const HTML_ESCAPES = Uint8Array.from(ESCAPES)
-for (const letter of '<>&') HTML_ESCAPES[letter.charCodeAt(0)] = 1
+/** What is full and at least so long is set aside. */
+const PART_BYTES = 1024 * 1024
 /** From here on the runtime copies faster than a loop. */
 const LONG_BYTES = 64
 
@@ -27,50 +23,84 @@ const scratch = new DataView(new ArrayBuffer(8))
 export class JsonBuffer {
   #bytes: Uint8Array
   #at = 0
+  /** What comes before `#bytes`. */
+  #parts: Uint8Array[] = []
+  #partsLength = 0
 
   constructor(sizeBytes = 4096) {
     this.#bytes = Buffer.allocUnsafeSlow(sizeBytes)
   }
 
   get length(): number {
-    return this.#at
+    return this.#partsLength + this.#at
   }
 
   /** What the bytes lie in: the first `length` of it, until the next write. */
   get bytes(): Uint8Array {
+    if (this.#parts.length > 0) this.#join()
     return this.#bytes
   }
 
   /** The bytes written so far, as a view that the next write may change. */
   view(): Uint8Array {
-    return this.#bytes.subarray(0, this.#at)
+    return this.bytes.subarray(0, this.#at)
   }
 
   /** A copy of the bytes in a buffer of just their size; this one starts anew. */
   take(): Uint8Array {
-    const result = Buffer.allocUnsafeSlow(this.#at)
+    const result = Buffer.allocUnsafeSlow(this.length)
     result.set(this.view())
     this.#at = 0
     return result
   }
 
+  /** The same in parts, where it is long: a copy of the last one and the others as they are. */
+  takeParts(): Uint8Array[] {
+    const parts = this.#parts
+    this.#parts = []
+    this.#partsLength = 0
+    parts.push(this.take())
+    return parts
+  }
+
   /** Starts anew; a buffer of more than `keepBytes` is given up. */
   clear(keepBytes = 4 * 1024 * 1024): void {
-    this.#at = 0
+    this.truncate(0)
     if (this.#bytes.length > keepBytes) this.#bytes = Buffer.allocUnsafeSlow(4096)
   }
 
   /** Takes back all that was written since `length` was `mark`. */
   truncate(mark: number): void {
-    this.#at = mark
+    while (mark < this.#partsLength) {
+      this.#bytes = this.#parts.pop()! // The length is that of the parts.
+      this.#partsLength -= this.#bytes.length
+    }
+    this.#at = mark - this.#partsLength
   }
 
   #reserve(count: number): void {
-    const needed = this.#at + count
-    if (needed <= this.#bytes.length) return
-    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.#bytes.length * 2))
-    grown.set(this.#bytes.subarray(0, this.#at))
+    if (this.#at + count > this.#bytes.length) this.#grow(count)
+  }
+
+  #grow(count: number): void {
+    const written = this.#bytes.subarray(0, this.#at)
+    if (this.#at >= PART_BYTES) {
+      this.#parts.push(written)
+      this.#partsLength += this.#at
+      this.#at = 0
+      this.#bytes = Buffer.allocUnsafeSlow(Math.max(count, PART_BYTES))
+      return
+    }
+    const grown = Buffer.allocUnsafeSlow(Math.max(this.#at + count, this.#bytes.length * 2))
+    grown.set(written)
     this.#bytes = grown
+  }
+
+  #join(): void {
+    this.#bytes = Buffer.concat([...this.#parts, this.#bytes.subarray(0, this.#at)])
+    this.#parts = []
+    this.#partsLength = 0
+    this.#at = this.#bytes.length
   }
 
   byte(value: number): void {

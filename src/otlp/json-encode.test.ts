@@ -247,3 +247,37 @@ test('broken bytes and nesting without an end are refused and leave the buffer a
   expect(() => encodeJson('logs', [record.finish()], out)).toThrow(/nested too deeply/)
   expect(out.length).toBe(1)
 })
+
+test('a long text is set aside in parts: each way to take it gives the same, and what is taken back is gone', () => {
+  const letters = Buffer.from('abcdefghijklmnopqrstuvwxyz'.repeat(4000))
+  const write = (out: JsonBuffer) => {
+    let want = ''
+    for (let turn = 0; turn < 40; turn++) {
+      out.integer(turn)
+      out.string(letters, turn, letters.length)
+      const mark = out.length
+      for (let more = 0; more < turn; more++) out.raw(letters) // Up to four parts and back.
+      out.truncate(mark)
+      want += `${turn}"${letters.toString().slice(turn)}"`
+    }
+    expect(out.length).toBe(want.length)
+    return want
+  }
+  const out = new JsonBuffer(64)
+  const want = write(out)
+  expect(Buffer.from(out.view()).toString() === want).toBe(true)
+  expect(Buffer.from(out.bytes.subarray(0, out.length)).toString() === want).toBe(true)
+  expect(Buffer.from(out.take()).toString() === want).toBe(true)
+  expect(out.length).toBe(0)
+  const other = new JsonBuffer(64)
+  write(other)
+  const parts = other.takeParts()
+  expect(parts.length).toBeGreaterThan(2)
+  expect(Buffer.concat(parts).toString() === want).toBe(true)
+  const taken = Buffer.concat(parts)
+  write(other)
+  expect(Buffer.concat(parts).equals(taken)).toBe(true) // Nobody writes to what was handed out.
+  other.clear()
+  other.ascii('x')
+  expect(other.takeParts().map(String)).toEqual(['x'])
+})

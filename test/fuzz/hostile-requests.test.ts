@@ -17,8 +17,8 @@ import { lenField, varint } from './wire-mutations.ts'
 const MIB = 2 ** 20
 /** A request that is taken costs at most this many times its bytes, and this much for what is loaded with the first ones. */
 const AMPLIFICATION = 32
-/** The same where every span is written as JSON, and be it empty. */
-const JSON_AMPLIFICATION = 64
+/** The same where every span is edited and written as JSON, and be it empty: a `{}` becomes 56 bytes of text. */
+const JSON_AMPLIFICATION = 40
 const ROOM_BYTES = 24 * MIB
 const PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export'
 const GOOD = traces({ resource: { 'service.name': 'shop' }, spans: ['a', 'b'] }).bytes()
@@ -27,7 +27,7 @@ let weir: RunningWeir
 beforeAll(async () => {
   const protocols = { grpc: { endpoint: '127.0.0.1:0' }, http: { endpoint: '127.0.0.1:0' } }
   weir = await startWeir({
-    receivers: { otlp: { protocols }, 'otlp/file': { protocols } },
+    receivers: { otlp: { protocols }, 'otlp/file': { protocols }, 'otlp/edited': { protocols } },
     processors: {
       resource: { attributes: [{ key: 'env', value: 'test', action: 'upsert' }] },
       attributes: { actions: [{ key: 'k', value: 'v', action: 'upsert' }] },
@@ -39,6 +39,11 @@ beforeAll(async () => {
       pipelines: {
         traces: { receivers: ['otlp'], processors: ['resource', 'attributes'], exporters: ['nop'] },
         'traces/file': { receivers: ['otlp/file'], exporters: ['file'] },
+        'traces/edited': {
+          receivers: ['otlp/edited'],
+          processors: ['resource', 'attributes'],
+          exporters: ['file'],
+        },
       },
     },
   })
@@ -163,6 +168,24 @@ describe('protobuf that is taken at a bounded cost:', () => {
 })
 
 const spanJson = (inside: string) => `{"resourceSpans":[{"scopeSpans":[{"spans":[{${inside}}]}]}]}`
+
+describe('JSON that is taken at a bounded cost, edited and written as JSON:', () => {
+  const list = (inside: string, count: number) => `[${`${inside},`.repeat(count).slice(0, -1)}]`
+  test.each([
+    ['700,000 empty spans', `{"resourceSpans":[{"scopeSpans":[{"spans":${list('{}', 700_000)}}]}]}`],
+    [
+      '160,000 spans with a name',
+      `{"resourceSpans":[{"scopeSpans":[{"spans":${list('{"name":"a"}', 160_000)}}]}]}`,
+    ],
+    ['700,000 empty resources', `{"resourceSpans":${list('{}', 700_000)}}`],
+    ['700,000 empty attributes', spanJson(`"attributes":${list('{}', 700_000)}`)],
+    ['a text of control characters', spanJson(`"name":"${'\\u0001'.repeat(330_000)}"`)],
+  ])('%s', async (_, text) => {
+    const send = async () => expect(await postJson(text, 'otlp/edited')).toBe(200)
+    expect(await growth(send)).toBeLessThan(ROOM_BYTES + JSON_AMPLIFICATION * text.length)
+    await stillServes()
+  })
+})
 
 describe('JSON', () => {
   const deep = 200_000

@@ -58,7 +58,7 @@ async function encodeMessage(settings: Config, batch: Batch): Promise<readonly U
     json.clear()
     encodeJson(batch.signal, batch.chunks, json)
     if (!compressed) json.byte(0x0a)
-    content = [json.take()]
+    content = json.takeParts()
     if (!compressed) return content
   }
   if (compressed) content = [await compress(content.length === 1 ? content[0]! : Buffer.concat(content))]
