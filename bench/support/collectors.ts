@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { connects, findPeer, freePort } from '../../test/support/peers.ts'
 import { endWithThisProcess, pinned } from './helper.ts'
 
-export type CollectorName = 'weir' | 'otelcol' | 'rotel'
+export type CollectorName = 'weir' | 'otelcol' | 'otelcol-loki' | 'rotel'
 
 const ROOT = join(import.meta.dirname, '../..')
 /** Clock ticks per second of /proc/PID/stat: 100 on every Linux that Node runs on. */
@@ -71,7 +71,7 @@ function commandOf(
   if (name === 'weir') return [process.execPath, [join(ROOT, 'src/weir.mjs'), '--config', path]]
   const peer = findPeer(name)
   if (peer === undefined) throw new Error(`${name} is not installed: run test/peers/build.sh ${name}`)
-  if (name === 'otelcol') return [peer, ['--config', path]]
+  if (name !== 'rotel') return [peer, ['--config', path]]
   // It takes no YAML: these are the settings of resource-batch.yaml.
   const [grpc, http] = ports.map((port) => `127.0.0.1:${port}`)
   const receivers = ['--otlp-grpc-endpoint', `${grpc}`, '--otlp-http-endpoint', `${http}`]

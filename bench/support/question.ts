@@ -105,6 +105,7 @@ export interface QuestionResult {
 
 export const WEIR: Contender = { label: 'Weir', collector: 'weir' }
 export const GO: Contender = { label: 'Go collector', collector: 'otelcol' }
+export const GO_LOKI: Contender = { label: 'Go with its last loki exporter', collector: 'otelcol-loki' }
 export const ROTEL: Contender = { label: 'rotel', collector: 'rotel' }
 
 export const MAIN: Length = { warmUpSeconds: 2, seconds: 6, settleSeconds: 0.4 }

@@ -4,6 +4,7 @@
 #
 #   test/peers/build.sh                 otelcol, prometheus, jaeger, loki, h2spec, telemetrygen (Go 1.26 or newer; 20 minutes on two cores from nothing)
 #   test/peers/build.sh otelcol loki    only these
+#   test/peers/build.sh otelcol-loki    the Go collector with its last loki exporter (0.130.0); for the bench only
 #   test/peers/build.sh ghz             a load generator for gRPC; for the test with 1,000 connections only
 #   test/peers/build.sh rotel           a Rust collector, from its Python wheel; for the bench only
 set -euo pipefail
@@ -22,16 +23,16 @@ from_module() {
   (cd "$work" && GOFLAGS=-mod=mod go build -trimpath -ldflags='-s -w' -o "$bin/$name" "$package")
 }
 
-# The Go collector is generated from its manifest, then built with the pinned modules.
+# collector NAME VERSION: a Go collector is generated from its manifest by the builder of its version, then built with the pinned modules.
 collector() {
-  local work=$root/src/otelcol
-  [ -x "$bin/builder" ] || GOBIN=$bin go install go.opentelemetry.io/collector/cmd/builder@v0.155.0
+  local name=$1 version=$2 work=$root/src/$1 builder=$root/builder-$2/builder
+  [ -x "$builder" ] || GOBIN=$(dirname "$builder") go install "go.opentelemetry.io/collector/cmd/builder@v$version"
   rm -rf "$work" && mkdir -p "$work"
-  cp "$here/otelcol/manifest.yaml" "$work/"
+  cp "$here/$name/manifest.yaml" "$work/"
   (cd "$work" \
-    && "$bin/builder" --config manifest.yaml --skip-compilation --skip-get-modules \
-    && cp "$here/otelcol/go.mod" "$here/otelcol/go.sum" . \
-    && GOFLAGS=-mod=mod go build -trimpath -ldflags='-s -w' -o "$bin/otelcol" .)
+    && "$builder" --config manifest.yaml --skip-compilation --skip-get-modules \
+    && cp "$here/$name/go.mod" "$here/$name/go.sum" . \
+    && GOFLAGS=-mod=mod go build -trimpath -ldflags='-s -w' -o "$bin/$name" .)
 }
 
 for name in "${@:-otelcol prometheus jaeger loki h2spec telemetrygen}"; do
@@ -42,7 +43,8 @@ for name in "${@:-otelcol prometheus jaeger loki h2spec telemetrygen}"; do
     fi
     echo "building $peer ..."
     case $peer in
-      otelcol) collector ;;
+      otelcol) collector otelcol 0.155.0 ;;
+      otelcol-loki) collector otelcol-loki 0.129.0 ;;
       prometheus) from_module prometheus github.com/prometheus/prometheus/cmd/prometheus ;;
       jaeger) from_module jaeger github.com/jaegertracing/jaeger/cmd/all-in-one ;;
       loki) from_module loki github.com/grafana/loki/v3/cmd/loki ;;
