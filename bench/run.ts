@@ -4,6 +4,7 @@
  *
  *     npm run bench                      all questions, 5 rounds
  *     npm run bench -- --only tail       questions and rows whose name has the word
+ *     npm run bench -- --goals           rows with a goal alone
  *     npm run bench -- --quick           1 round; --rounds N, --list, --report, --no-write: bench/README.md
  */
 import { execFileSync } from 'node:child_process'
@@ -20,6 +21,7 @@ const { values: flags } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
     only: { type: 'string', default: '' },
+    goals: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
     report: { type: 'boolean', default: false },
@@ -46,6 +48,7 @@ function plan(): Planned[] {
     const all = question.name.includes(word)
     return question.rows
       .filter((row) => all || row.name.toLowerCase().includes(word))
+      .filter((row) => !flags.goals || row.goal !== undefined)
       .map((row) => {
         const { warmUpSeconds, seconds, settleSeconds } = row.length
         const plain =
@@ -76,7 +79,10 @@ class Progress {
       (sum, { runSeconds }, index) => sum + runSeconds * (runs[index] ?? 0),
       0,
     )
-    console.log(`${this.#total} runs, about ${clock(this.#totalSeconds)}`)
+  }
+
+  toString(): string {
+    return `${this.#total} runs, about ${clock(this.#totalSeconds)}`
   }
 
   step(runSeconds: number, text: string): void {
@@ -146,6 +152,7 @@ async function main(): Promise<void> {
     if (!installed(peer))
       console.log(`${peer.label} is not installed (test/peers/build.sh ${peer.collector})`)
   const progress = new Progress(planned)
+  console.log(`${progress}`)
   const machine = `${cpus().length} cores, ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GiB`
   const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
   for (const question of new Set(planned.map((each) => each.question))) {
@@ -165,8 +172,13 @@ async function main(): Promise<void> {
 }
 
 if (flags.list) {
-  for (const { name, rows } of QUESTIONS)
-    console.log(`${name}\n${rows.map((row) => `    ${row.name}`).join('\n')}`)
+  const planned = plan()
+  for (const { name } of QUESTIONS) {
+    const rows = planned.filter(({ question }) => question.name === name)
+    if (rows.length > 0) console.log(`${name}: ${new Progress(rows)}`)
+    for (const { row } of rows) console.log(`    ${row.name}`)
+  }
+  console.log(`${new Progress(planned)}`)
 } else if (flags.report) {
   writeReport(QUESTIONS)
 } else {

@@ -1,13 +1,12 @@
-/**
- * The questions, in the order of the tables. Questions of later work (a durable queue against a volatile one, a plugin inline
- * and isolated against a built-in processor) get a file here when their configuration exists.
- */
+/** The questions, in the order of the tables. */
 import type { Question } from '../support/question.ts'
+import durability from './durability.ts'
 import heldSpans from './held-spans.ts'
 import logs from './logs.ts'
 import metricsRemoteWrite from './metrics-remote-write.ts'
 import oneConnection from './one-connection.ts'
 import overload from './overload.ts'
+import plugins from './plugins.ts'
 import requestSize from './request-size.ts'
 import rotel from './rotel.ts'
 import shards from './shards.ts'
@@ -29,4 +28,6 @@ export const QUESTIONS: readonly Question[] = [
   shards,
   oneConnection,
   overload,
+  durability,
+  plugins,
 ]

@@ -113,7 +113,11 @@ function summary(results: readonly [Question, QuestionResult][]): string {
 function section(question: Question, result: QuestionResult): string {
   const labels = result.rows[0]?.labels ?? ['', '']
   const rows = result.rows.map((row) => tableRow(question, row)).join('\n')
-  const configs = [...new Set(question.rows.map(({ config }) => `[${config}](configs/${config})`))].join(', ')
+  const files = question.rows.flatMap(({ config, contenders }) => [
+    config,
+    ...contenders.flatMap((contender) => contender.config ?? []),
+  ])
+  const configs = [...new Set(files)].map((file) => `[${file}](configs/${file})`).join(', ')
   const origin = `${configs}. \`npm run bench -- --only ${question.name}\`. ${result.date}, commit ${result.commit}.`
   return `## ${question.title}\n\n${wrap(question.about)}\n\n${tableHeader(question, labels)}\n${rows}\n\n${origin}\n`
 }
@@ -160,11 +164,12 @@ ${newest === undefined ? 'Nothing was measured yet.' : `Last run: ${newest.machi
 ${body}## Running it
 
 \`\`\`
-npm run bench                     all questions, 5 rounds: about 55 minutes; says how much is left
-npm run bench -- --quick          1 round
+npm run bench                     all questions, 5 rounds: about 70 minutes; says how much is left
+npm run bench -- --goals          rows with a goal alone: about 45 minutes
+npm run bench -- --quick          1 round, and overload for 15 s instead of 60: about 20 minutes
 npm run bench -- --only WORD      questions or rows whose name has the word; the results of the others stay
 npm run bench -- --rounds N       fewer or more rounds
-npm run bench -- --list           names of questions and rows
+npm run bench -- --list           names of questions and rows, and how long they take
 npm run bench -- --report         writes this page and the plots again from bench/results
 npm run bench:micro               the micro benches, one after the other
 \`\`\`
