@@ -4,8 +4,9 @@
  * of it afterwards.
  */
 import { afterEach, describe, expect, test } from 'vitest'
+import { GRPC } from '../../src/net/grpc.ts'
 import { grpcClient, type Served, serveGrpc } from '../support/grpc-servers.ts'
-import { ATTACKS, CODE, headers } from '../support/http2-attacks.ts'
+import { ATTACKS, CODE, headers, repeat } from '../support/http2-attacks.ts'
 import { block, frame, grpcMessage, RawClient, REQUEST, TYPE, uint32 } from '../support/raw-http2.ts'
 
 const closers: (() => Promise<void> | void)[] = []
@@ -36,6 +37,44 @@ describe('ends the connection:', () => {
     expect((await send(Buffer.from('x'))).code).toBe(0)
     expect([errors, calls.length]).toEqual([[], 3])
     expect(events).toEqual([reason])
+  })
+})
+
+describe('refused before their messages are read:', () => {
+  const full = { code: GRPC.UNAVAILABLE, message: 'full', details: Buffer.from('d') }
+  const refused = async (callCount: number, dataPerCall: number) => {
+    const events: string[] = []
+    const served = await serve({
+      admit: (head) => (head.metadata.has('x-good') ? undefined : full),
+      onEvent: (event, what) => event === 'connection' && events.push(what),
+    })
+    const client = RawClient.open(served.port)
+    closers.push(() => void client.socket.destroy())
+    for (let stream = 1; stream < callCount * 2; stream += 2) {
+      client.send(
+        headers(stream),
+        repeat(dataPerCall, () => frame(TYPE.DATA, 0, stream, Buffer.alloc(1000))),
+      )
+      client.send(frame(TYPE.RST_STREAM, 0, stream, uint32(8)))
+    }
+    return { ...served, client, events }
+  }
+  test('clients keep their connection, whatever they had sent before they knew', async () => {
+    const { client, server, calls, events } = await refused(2000, 3)
+    const answers = await client.until((frames) => {
+      const found = frames.filter(({ fields }) => fields['grpc-status'] === '14')
+      return found.length === 2000 ? found : undefined
+    })
+    for (const { fields } of answers)
+      expect([fields['grpc-message'], fields['grpc-status-details-bin']]).toEqual(['full', 'ZA'])
+    client.call(4001, Buffer.from('x'), { 'x-good': '1' })
+    expect(await client.status(4001)).toBe('0')
+    expect([server.connectionCount, calls.length, events]).toEqual([1, 1, []])
+  })
+  test('they may not go on for ever', async () => {
+    const { client, events } = await refused(1, 10_000)
+    expect((await client.goAway()).code).toBe(CODE.CALM)
+    expect(events).toEqual(['flood_useless'])
   })
 })
 

@@ -14,7 +14,7 @@ export const CODE = {
   CALM: 11,
 } as const
 
-const repeat = (count: number, make: (index: number) => Buffer) =>
+export const repeat = (count: number, make: (index: number) => Buffer) =>
   Buffer.concat(Array.from({ length: count }, (_, index) => make(index)))
 const head = block(REQUEST)
 export const headers = (stream: number, flags = 4, payload: Uint8Array | number[] = head) =>

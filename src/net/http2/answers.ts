@@ -14,8 +14,8 @@ const END = FLAG.END_HEADERS | FLAG.END_STREAM
 /** Peers limit header lists; the message and the details of a status stay well below. */
 const MAX_MESSAGE_BYTES = 3000
 const MAX_DETAILS_BYTES = 4096
-/** Of everything that a status needs in a header block. */
-const STATUS_ROOM = 12_000
+/** Of what a status needs in a header block beside message and details. */
+const STATUS_ROOM = 400
 const HEADERS_ROOM = 200
 
 export class Answers {
@@ -25,6 +25,10 @@ export class Answers {
   #opening: Uint8Array | undefined
   #closing: Uint8Array = new Uint8Array(0)
   #version = -1
+  /** The refusal that was written last, as a frame: under overload one after the other is the same. */
+  #refused: GrpcStatus | undefined
+  #refusal: Uint8Array = new Uint8Array(0)
+  #refusalVersion = -1
 
   constructor(output: Output) {
     this.#output = output
@@ -101,7 +105,25 @@ export class Answers {
 
   /** Ends a call with a status and no message. */
   trailersOnly(streamId: number, status: GrpcStatus, http = 200): void {
-    const at = this.#begin(STATUS_ROOM)
+    const { version } = this.encoder
+    const output = this.#output
+    if (status === this.#refused && version === this.#refusalVersion) {
+      output.raw(this.#refusal)
+      putUint32(output.bytes, output.length - this.#refusal.length + 5, streamId)
+      return
+    }
+    const start = this.#writeStatus(streamId, status, http)
+    if (http !== 200 || version !== this.encoder.version) return
+    this.#refused = status
+    this.#refusal = Uint8Array.prototype.slice.call(output.bytes, start, output.length)
+    this.#refusalVersion = version
+  }
+
+  /** Gives where the frame starts. */
+  #writeStatus(streamId: number, status: GrpcStatus, http: number): number {
+    const message = percentEncode(status.message)
+    const details = encodeDetails(status.details)
+    const at = this.#begin(STATUS_ROOM + message.length + details.length)
     const { bytes } = this.#output
     const { encoder } = this
     let end = encoder.begin(bytes, at)
@@ -111,11 +133,11 @@ export class Answers {
     put(':status', String(http))
     put('content-type', CONTENT_TYPE, INDEXING.ADD)
     put('grpc-status', String(status.code))
-    if (status.message !== '') put('grpc-message', percentEncode(status.message))
-    if (status.details !== undefined && status.details.length <= MAX_DETAILS_BYTES)
-      put('grpc-status-details-bin', Buffer.from(status.details).toString('base64').replace(/=+$/, ''))
+    if (message !== '') put('grpc-message', message)
+    if (details !== '') put('grpc-status-details-bin', details)
     if (status.code === 12) put('grpc-accept-encoding', ACCEPTED_ENCODINGS)
     this.#finish(streamId, END, end)
+    return at - FRAME_HEAD_BYTES
   }
 
   /** The head of an answer to somebody who does not speak gRPC; its text follows as DATA. */
@@ -156,6 +178,12 @@ export function frameMessage(message: Uint8Array): Uint8Array {
 /** Bytes of DATA that an answer takes; all in one frame when at most this. */
 export function fitsOneFrame(message: Uint8Array): boolean {
   return message.length + PREFIX_BYTES <= DEFAULT_FRAME_BYTES
+}
+
+/** As base64 without its padding; too long a one is left out. */
+function encodeDetails(details: Uint8Array | undefined): string {
+  if (details === undefined || details.length > MAX_DETAILS_BYTES) return ''
+  return Buffer.from(details).toString('base64').replace(/=+$/, '')
 }
 
 const PLAIN = /^[\x20-\x24\x26-\x7e]*$/

@@ -287,7 +287,9 @@ export class Calls {
   }
 
   #refuse(call: Call, status: GrpcStatus): void {
-    this.#connection.lifetime.sentData = true
+    const { lifetime, guard } = this.#connection
+    lifetime.sentData = true
+    guard.answers++
     this.answers.trailersOnly(call.id, status)
     this.#finish(call, false)
   }
@@ -299,7 +301,10 @@ export class Calls {
       call.phase = PHASE.DROPPING
       call.dueMs = this.#context.clock.monotonicMs() + DROP_MS
       this.#due(call.dueMs)
-    } else this.#connection.resetStream(call.id, ERROR.NO_ERROR)
+    } else {
+      this.#connection.underWayBytes += call.windowLeft
+      this.#connection.resetStream(call.id, ERROR.NO_ERROR)
+    }
   }
 
   /** The stream is over. */

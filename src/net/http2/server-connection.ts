@@ -21,6 +21,8 @@ const CONNECTION_WINDOW = 16 * 1024 * 1024
 const MAX_HEADER_BYTES = 64 * 1024
 /** A longer block is decoded each time. */
 const MAX_CACHED_BYTES = 4096
+/** A shorter frame counts as one of this length among those that were on their way when their call was refused. */
+const SMALL_DATA_BYTES = 4096
 /** Streams that were reset here, whose frames may still be on their way. */
 const MAX_REMEMBERED = 10_000
 const HTTP1 = /^(?:GET|POST|PUT|HEAD|OPTIONS|DELETE|PATCH|CONNECT|TRACE) /
@@ -38,6 +40,8 @@ export class ServerConnection extends Connection implements Living {
   #dataCall: Call | undefined
   #dataFlags = 0
   #dataBytes = 0
+  /** DATA that clients may have sent of calls that were refused, before they knew. */
+  underWayBytes = 0
   readonly #stall = new StallWatch()
   /** Ids of streams that were reset here, oldest first. */
   readonly #remembered = new Set<number>()
@@ -204,6 +208,10 @@ export class ServerConnection extends Connection implements Living {
       if (this.isIdle(streamId)) throw protocolError('DATA on an idle stream')
       if (!this.#remembered.has(streamId))
         throw new ConnectionError(ERROR.STREAM_CLOSED, 'DATA on a closed stream')
+      this.underWayBytes =
+        Math.min(this.underWayBytes, CONNECTION_WINDOW) - Math.max(length, SMALL_DATA_BYTES)
+      if (this.underWayBytes >= 0) return
+      this.underWayBytes = 0
       this.guard.take(FLOOD.IGNORED, this.nowMs)
       return
     }

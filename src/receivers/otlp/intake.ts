@@ -8,7 +8,7 @@ import type { Host } from '../../component/host.ts'
 import type { Logger } from '../../component/logger.ts'
 import { type Counter, counter, gauge, type Instruments } from '../../component/telemetry.ts'
 import { ConfigError, RefusedError, UnauthenticatedError } from '../../errors.ts'
-import type { ServerEvent } from '../../net/grpc.ts'
+import type { GrpcStatus, ServerEvent } from '../../net/grpc.ts'
 import { InFlightBytes } from '../../net/in-flight.ts'
 import { Batch, type RequestContext, type Signal } from '../../otlp/batch.ts'
 import { receiveRequest } from '../../otlp/receive.ts'
@@ -66,6 +66,9 @@ export class Intake {
   readonly #transport: Transport
   /** Counters with their labels, by metric and reason. */
   readonly #bound = new Map<string, Counter>()
+  /** The last refusal and its answer: a stage that refuses one request after the other does it with one error. */
+  #refused: unknown
+  #status: GrpcStatus | undefined
 
   constructor(settings: ServerSettings, transport: Transport, maxInFlightBytes: number) {
     this.#settings = settings
@@ -114,8 +117,13 @@ export class Intake {
     bound.add(1)
   }
 
-  grpcStatus(error: unknown, seenByPipeline: boolean) {
-    return grpcStatusOf(this.refuse(error, seenByPipeline))
+  grpcStatus(error: unknown, seenByPipeline: boolean): GrpcStatus {
+    const refused = this.refuse(error, seenByPipeline)
+    if (this.#status === undefined || error !== this.#refused) {
+      this.#refused = error
+      this.#status = grpcStatusOf(refused)
+    }
+    return this.#status
   }
 }
 
