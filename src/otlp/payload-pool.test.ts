@@ -4,9 +4,11 @@ import {
   keepPayload,
   POOL_IDLE_BYTES,
   POOL_LIMIT_BYTES,
+  sparePayloadBytes,
   takePayload,
   trimPayload,
 } from './payload-pool.ts'
+import { leftPayloadBytes } from './unmanaged.ts'
 
 test('a buffer that was given back is used again, for any size of its class', () => {
   const first = takePayload(36_000)
@@ -38,6 +40,25 @@ test('sizes from 1 byte to beyond the largest class are served', () => {
   for (const size of [1, 2047, 2048, 4096, 4097, 1 << 22, 1 << 24, (1 << 24) + 1]) {
     expect(takePayload(size).length).toBeGreaterThanOrEqual(size)
   }
+})
+
+test('what is kept is told, and what is let go of, in bytes', () => {
+  const size = 1 << 23
+  const taken = Array.from({ length: POOL_LIMIT_BYTES / size + 2 }, () => takePayload(size))
+  const spare = sparePayloadBytes()
+  const left = leftPayloadBytes()
+  givePayload(taken[0]!)
+  expect(sparePayloadBytes()).toBe(spare + size)
+  takePayload(size)
+  expect(sparePayloadBytes()).toBe(spare)
+  for (const buffer of taken.slice(1)) givePayload(buffer)
+  const kept = sparePayloadBytes() - spare
+  expect(kept).toBeLessThanOrEqual(POOL_LIMIT_BYTES)
+  expect(leftPayloadBytes() - left).toBe((taken.length - 1) * size - kept)
+  trimPayload()
+  trimPayload()
+  expect(sparePayloadBytes()).toBeLessThanOrEqual(POOL_IDLE_BYTES)
+  expect(leftPayloadBytes() - left).toBe((taken.length - 1) * size + spare - sparePayloadBytes())
 })
 
 test('no more than the limit is kept', () => {

@@ -10,6 +10,8 @@
  * not needed for a while is let go of (`trimPayload`), but for a part that is always kept.
  */
 
+import { leavePayload } from './unmanaged.ts'
+
 const SMALLEST_BITS = 12 // 4 KiB; smaller buffers cost the collector nothing to speak of.
 const LARGEST_BITS = 24 // 16 MiB: a message of the usual limit, 4 MiB, is larger after an edit.
 /** What the pool keeps for later, in all classes together. */
@@ -48,13 +50,18 @@ export function takePayload(sizeBytes: number): Buffer {
   return buffer
 }
 
+/** What lies here unused: it is taken before any other memory, so it stands in nobody's way. */
+export function sparePayloadBytes(): number {
+  return keptBytes
+}
+
 /** Takes back what `view` is a view of, if it came from here. Nobody may use any view of it from now on. */
 export function givePayload(view: Uint8Array): void {
   const buffer: Marked = view.buffer
   // A buffer that went to another thread is empty here.
   if (buffer[LENT] !== true || buffer.byteLength === 0) return
   buffer[LENT] = false
-  if (keptBytes + buffer.byteLength > POOL_LIMIT_BYTES) return
+  if (keptBytes + buffer.byteLength > POOL_LIMIT_BYTES) return void leavePayload(buffer.byteLength)
   keptBytes += buffer.byteLength
   free[classOf(buffer.byteLength)]?.push(Buffer.from(buffer))
 }
@@ -76,6 +83,7 @@ export function trimPayload(): void {
     const size = 1 << (index + SMALLEST_BITS)
     const count = Math.min(list.length, Math.floor(surplus / size))
     list.length -= count
+    leavePayload(count * size)
     keptBytes -= count * size
     surplus -= count * size
   }

@@ -209,7 +209,7 @@ class Shell implements Consumer, Component {
   #accept(batch: Batch, size: number, settle: (error: Error | undefined) => void): void {
     this.#begin(batch, size, (entry) => {
       this.#admission?.leave(entry.size)
-      leavePayload(entry.batch.byteLength)
+      if (entry.batch.context.lease === undefined) leavePayload(entry.batch.byteLength)
       settle(entry.error)
     })
   }

@@ -8,6 +8,7 @@
 import { availableParallelism } from 'node:os'
 import v8 from 'node:v8'
 import type { Budget, MemoryLedger, RateBudget } from '../component/host.ts'
+import { sparePayloadBytes } from '../otlp/payload-pool.ts'
 import { unmanagedBytes } from '../otlp/unmanaged.ts'
 import { collectGarbage } from './garbage.ts'
 
@@ -143,7 +144,7 @@ export class SharedView {
     const statistics = v8.getHeapStatistics()
     const at = this.#row * LEDGER_FIELDS
     this.#ledger[at] = statistics.used_heap_size
-    this.#ledger[at + 1] = statistics.external_memory + unmanagedBytes()
+    this.#ledger[at + 1] = statistics.external_memory + unmanagedBytes() - sparePayloadBytes()
     this.#ledger[at + 2] = utilization
     this.#ledger[at + 3] = (this.#ledger[at + 3] ?? 0) + 1
   }
