@@ -417,6 +417,8 @@ test('when some tenants fail only their records are handed back, and all are acc
   )
   const error = await failure(exporter.consume(batch))
   expect(error).toBeInstanceOf(PartialError)
+  expect(exporter.exporter.releases).toBe(true)
+  for (const chunk of batch.chunks) chunk.fill(0) // Its memory may be used again.
   const { failed, droppedItems } = error as PartialError
   expect([failed?.itemCount, droppedItems]).toEqual([2, 1])
   const rows = decodeBatch(failed!).resourceLogs.map((resource: Plain) => [

@@ -49,6 +49,7 @@ export default defineExporter({
       throw statusError(response, url, host.clock.wallMs(), (code) => code === 429 || code >= 500)
     }
     return {
+      releases: true, // Lines are copies of what they are made of, and the records of a partial failure too.
       async start() {
         client.start()
       },
