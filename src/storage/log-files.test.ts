@@ -50,6 +50,7 @@ describe('append, release, recover', () => {
     const disk = new Disk(1)
     const { log } = await openLog(disk, { segmentBytes: 1_000_000 })
     await log.append(batchOf('first'), 1)
+    await log.flush()
     const before = disk.writes
     await Promise.all(numbers(50).map((name) => log.append(batchOf(name), 1)))
     expect(disk.writes - before).toBe(1)
@@ -200,7 +201,8 @@ describe('a disk that fails', () => {
       await expect(log.append(batchOf('refused', 300), 1)).rejects.toThrow(RefusedError)
       disk.fault = undefined
       await log.append(batchOf('after'), 1)
-      expect([...disk.fired.keys(), disk.paths().length]).toEqual([...broken, 2])
+      const files = disk.paths().filter((path) => path.endsWith('.seg'))
+      expect([...disk.fired.keys(), files.length]).toEqual([...broken, 2])
       disk.kill()
       const again = await openLog(disk, { fsync: true })
       expect(await namesIn(again.log, again.recovered)).toEqual(['before', 'after'])
@@ -221,6 +223,70 @@ describe('a disk that fails', () => {
     expect(bytes.filter((length) => length > 0).length).toBeLessThan(2)
   })
 
+  test.each([false, true])(
+    'a disk that the newest file has filled alone gets free when all of it is released (notes: %s)',
+    async (notes) => {
+      const disk = new Disk(5)
+      const settings = { segmentBytes: 1_000_000, notes }
+      const { log, lost } = await openLog(disk, settings)
+      const fill = async () => {
+        const places: Place[] = []
+        for (let full = false; !full; ) {
+          await log.append(batchOf(`fill${places.length}`, 500), 1).then(
+            (place) => void places.push(place),
+            () => (full = true),
+          )
+        }
+        return places
+      }
+      disk.capacity = 40_000
+      for (let round = 0; round < 3; round++) {
+        const places = await fill()
+        expect(places.length).toBeGreaterThan(20)
+        await expect(log.append(batchOf('refused', 500), 1)).rejects.toThrow(RefusedError)
+        const [first, ...others] = places
+        for (const place of others) log.release(place)
+        await log.flush().catch(() => {})
+        expect(await namesIn(log, [first!])).toEqual(['fill0'])
+        log.release(first!)
+        await log.flush().catch(() => {})
+      }
+      await log.append(batchOf('last', 500), 1)
+      disk.kill()
+      const again = await openLog(disk, settings)
+      expect(await namesIn(again.log, again.recovered)).toEqual(['last'])
+      expect([lost('missing'), again.lost('corrupt'), again.lost('torn'), again.lost('missing')]).toEqual([
+        0, 0, 0, 0,
+      ])
+      again.log.release(again.recovered[0]!)
+      await again.log.close()
+      expect(disk.paths().filter((path) => !path.endsWith('.seg'))).toEqual([])
+    },
+  )
+
+  test('a process that is killed while the disk is full starts, and gets free', async () => {
+    const disk = new Disk(6)
+    const settings = { segmentBytes: 1_000_000 }
+    const first = await openLog(disk, settings)
+    disk.capacity = 30_000
+    const places: Place[] = []
+    for (let full = false; !full; )
+      await first.log.append(batchOf(`s${places.length}`, 500), 1).then(
+        (place) => void places.push(place),
+        () => (full = true),
+      )
+    disk.kill()
+    const { log, recovered } = await openLog(disk, settings)
+    expect(await namesIn(log, recovered)).toEqual(numbers(places.length))
+    for (const place of recovered) log.release(place)
+    await log.flush().catch(() => {})
+    await log.append(batchOf('after', 2000), 1)
+    await log.flush()
+    disk.kill()
+    const again = await openLog(disk, settings)
+    expect(await namesIn(again.log, again.recovered)).toEqual(['after'])
+  })
+
   test('a record that is damaged later is counted and not handed out', async () => {
     const disk = new Disk(1)
     const { log, lost } = await openLog(disk)
@@ -236,30 +302,36 @@ describe('a disk that fails', () => {
     expect(await namesIn(log, [places[1]!])).toEqual(['b'])
   })
 
-  test('size limit: storage is full until something is released', async () => {
-    const disk = new Disk(1)
-    let used = 0
-    const limit = {
-      limit: 10_000,
-      used: () => used,
-      tryTake: (count: number) => used + count <= 10_000 && (used += count) > 0,
-      take: (count: number) => void (used += count),
-      give: (count: number) => void (used -= count),
-    }
-    const { log, read } = await openLog(disk, { limit })
-    const places: Place[] = []
-    const refused = await (async () => {
-      for (const name of numbers(100)) places.push(await log.append(batchOf(name, 500), 1))
-    })().catch((error: unknown) => error)
-    expect(refused).toMatchObject({ message: 'storage is full' })
-    expect(places.length).toBeGreaterThan(10)
-    expect(read('storage_refused_records', { reason: 'full' })).toBe(1)
-    for (const place of places) log.release(place)
-    await log.flush()
-    await log.append(batchOf('again', 500), 1)
-    await log.close()
-    expect(used).toBe(0)
-  })
+  // In the second case there is one file all the time.
+  test.each([4096, 1_000_000])(
+    'size limit: storage is full until something is released (files of %i)',
+    async (segmentBytes) => {
+      const disk = new Disk(1)
+      let used = 0
+      const limit = {
+        limit: 10_000,
+        used: () => used,
+        tryTake: (count: number) => used + count <= 10_000 && (used += count) > 0,
+        take: (count: number) => void (used += count),
+        give: (count: number) => void (used -= count),
+      }
+      const { log, read } = await openLog(disk, { limit, segmentBytes })
+      const places: Place[] = []
+      const refused = await (async () => {
+        for (const name of numbers(100)) places.push(await log.append(batchOf(name, 500), 1))
+      })().catch((error: unknown) => error)
+      expect(refused).toMatchObject({ message: 'storage is full' })
+      expect(places.length).toBeGreaterThan(10)
+      expect(read('storage_refused_records', { reason: 'full' })).toBe(1)
+      for (const place of places) log.release(place)
+      await log.flush()
+      await log.append(batchOf('perhaps', 500), 1).catch(() => {})
+      await log.flush()
+      await log.append(batchOf('again', 500), 1)
+      await log.close()
+      expect(used).toBe(0)
+    },
+  )
 
   test('foreign files are left alone', async () => {
     const disk = new Disk(1)

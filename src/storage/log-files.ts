@@ -23,6 +23,8 @@ import type { StorageInstruments } from './telemetry.ts'
 import { isFull, Writer } from './writer.ts'
 
 const MAX_WAITING_BYTES = 64 * 1024 * 1024
+const FILES_IN_LIMIT = 4
+const LEAST_SEGMENT_BYTES = 64 * 1024
 /** A file that is older than this many others, and mostly dead, is compacted. */
 const COMPACT_BEHIND = 4
 /** Mostly dead: this part of it lives, or less. */
@@ -99,7 +101,7 @@ export class LogFiles {
         shard: options.shard,
         incarnation: randomBytes(8).toString('hex'),
         fsync: options.fsync,
-        segmentBytes: options.segmentBytes,
+        segmentBytes: segmentBytesOf(options),
         notes: options.notes,
         supersedes: found.incarnations,
         onWritten: (bytes) => {
@@ -154,7 +156,10 @@ export class LogFiles {
     if (bytes > MAX_PAYLOAD_BYTES) return refuse('size', new TooLargeError('batch is too large to be stored'))
     if (this.#waitingBytes + bytes > MAX_WAITING_BYTES)
       return refuse('busy', new RefusedError('the storage is slower than the input'))
-    if (limit && !limit.tryTake(bytes)) return refuse('full', new RefusedError('storage is full'))
+    if (limit && !limit.tryTake(bytes)) {
+      this.#writer.renew()
+      return refuse('full', new RefusedError('storage is full'))
+    }
     this.#wait(bytes)
     this.#writer.push(waiting.record)
     return waiting.done.then(
@@ -376,6 +381,12 @@ export class LogFiles {
     this.#options.logger.error('the storage cannot be written: data is refused until it can', fields)
     this.#options.onHealth(error)
   }
+}
+
+/** Within a limit there is room for a few files of each shard, so that what is done with can go while others live. */
+function segmentBytesOf({ segmentBytes, limit, shards }: LogFilesOptions): number {
+  if (limit === undefined) return segmentBytes
+  return Math.min(segmentBytes, Math.max(LEAST_SEGMENT_BYTES, limit.limit / shards / FILES_IN_LIMIT))
 }
 
 /** Asked again after a wait: it may have changed. */

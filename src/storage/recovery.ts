@@ -24,6 +24,7 @@ import {
   type SegmentState,
   segmentName,
 } from './segment.ts'
+import { parseSpareName } from './spare.ts'
 import { SequenceSet, settleCrashes } from './suspects.ts'
 
 export interface Losses {
@@ -125,7 +126,11 @@ class Recovery {
     for (const name of await files.list(folder)) {
       const parsed = parseSegmentName(name.endsWith(DEAD) ? name.slice(0, -DEAD.length) : name)
       if (parsed && parsed.owner % shards === shard) mine.push({ name, parsed })
-      else if (!parsed && !name.endsWith('.duplicate')) foreign.push(name)
+      const spareOf = parseSpareName(name)
+      // One of a shard that is no more; its own each shard makes use of.
+      if (spareOf !== undefined && spareOf >= shards && spareOf % shards === shard)
+        await files.remove(join(folder, name)).catch(() => {})
+      if (!parsed && spareOf === undefined && !name.endsWith('.duplicate')) foreign.push(name)
     }
     if (foreign.length > 0 && shard === 0) {
       logger.warn('files in the storage that are not its own are left alone', {

@@ -4,6 +4,9 @@
  *
  * When a write or a sync fails, its group is refused retryably and the file is cut back to what is known to be right; if that fails
  * too, or the disk could not sync, the file ends there and the next write begins a new one. So it recovers with the disk.
+ *
+ * When there is no room, and nothing lives in the file that is written to, a new one is begun, in the room of a spare (spare.ts) if
+ * need be, so that the old one can go.
  */
 import { join } from 'node:path'
 import { RefusedError, toError } from '../errors.ts'
@@ -11,6 +14,7 @@ import type { Files, OpenFile } from './files.ts'
 import { Changes, type EncodedGroup, encodeGroup, fileBytesOf, type Waiting } from './group.ts'
 import { NOTE } from './record.ts'
 import { DEAD, encodeSegmentHeader, type Place, Segment, segmentName } from './segment.ts'
+import { Spare } from './spare.ts'
 
 const MAX_GROUP_BYTES = 8 * 1024 * 1024
 const MAX_GROUP_BUFFERS = 1000
@@ -46,18 +50,23 @@ export class Writer {
   readonly #idle: ((failed: Error | undefined) => void)[] = []
   /** Told when what has changed is written, or could not be. */
   #onChanged: (() => void)[] = []
+  readonly #spare: Spare
   #active: Segment | undefined
   #file: OpenFile | undefined
   #headerEnd = 0
   #number = 0
   #lastOrder: number
   #running = false
+  #renewing = false
+  #full = false
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: WriterOptions, segments: readonly Segment[], lastOrder: number) {
     this.#options = options
     this.segments = [...segments]
     this.#lastOrder = lastOrder
+    const { files, folder, shard, segmentBytes } = options
+    this.#spare = new Spare(files, folder, shard, segmentBytes)
   }
 
   get active(): Segment | undefined {
@@ -80,6 +89,7 @@ export class Writer {
     segment.remove(place)
     this.#changes.release(segment, sequence)
     if (segment.live.size === 0) this.#retire()
+    if (this.#full) this.renew()
     this.#later(RELEASE_DELAY_MS)
   }
 
@@ -101,7 +111,21 @@ export class Writer {
 
   /** Begins a file now, so that its header holds the state. */
   async begin(): Promise<void> {
+    await this.#spare.find()
     await this.#rotate()
+  }
+
+  /** There is no room: the file that is written to gives up its own, if nothing lives in it. */
+  renew(): void {
+    if (!this.#isSpent()) return
+    this.#renewing = true
+    this.#start()
+  }
+
+  /** Nothing lives in the file that is written to, though something was written. */
+  #isSpent(): boolean {
+    const active = this.#active
+    return active !== undefined && active.live.size === 0 && active.end > this.#headerEnd
   }
 
   /** Resolves when nothing waits to be written; rejects when a write fails. */
@@ -119,6 +143,7 @@ export class Writer {
     this.#file = undefined
     this.#active = undefined
     for (const segment of this.segments) await segment.closeReader().catch(() => {})
+    await this.#spare.remove()
   }
 
   /** Removes every file: nothing lives in any. The newest goes last, for it knows what is released. */
@@ -143,6 +168,8 @@ export class Writer {
 
   async #run(): Promise<void> {
     let failed: Error | undefined
+    if (this.#renewing && this.#isSpent()) await this.#rotate().catch(() => {}) // What is written next tells.
+    this.#renewing = false
     while (!failed && (this.#waiting.length > 0 || !this.#changes.empty)) {
       const group = this.#takeGroup()
       const changed = this.#onChanged
@@ -184,6 +211,8 @@ export class Writer {
         await this.#file?.sync()
       }
       this.#written(group, encoded, segment)
+      if (group.length > 0) await this.#spare.provide()
+      this.#full &&= group.length === 0
       for (const dead of changes.removing) await this.#remove(dead)
       return undefined
     } catch (error) {
@@ -232,8 +261,11 @@ export class Writer {
     if (segment && (syncing || !(await this.#cutBack(segment)))) await this.#seal()
     const refused = new RefusedError(`the storage cannot be written: ${error.message}`)
     for (const waiting of group) waiting.reject(refused)
+    this.#full = isFull(error)
+    if (!this.#full) return refused
     // A full disk is not helped by keeping dead files until it can be written down that they go.
-    if (isFull(error)) for (const dead of this.#changes.removing) await this.#empty(dead)
+    if (this.#isSpent()) await this.#rotate().catch(() => {})
+    for (const dead of this.#changes.removing) await this.#empty(dead)
     return refused
   }
 
@@ -287,11 +319,14 @@ export class Writer {
     const number = ++this.#number
     const path = join(folder, segmentName({ owner: shard, incarnation, number }))
     const segment = new Segment(files, path, incarnation, number)
-    const file = await files.open(path, 'create')
+    const states = this.segments.map((other) => other.state())
+    const header = encodeSegmentHeader({ log, incarnation, number, supersedes, segments: states })
+    const file = await this.#create(path, header).catch(async (error: Error) => {
+      const made = isFull(error) ? await this.#spare.become(path, header) : undefined
+      if (made === undefined) throw error
+      return made
+    })
     try {
-      const states = this.segments.map((other) => other.state())
-      const header = encodeSegmentHeader({ log, incarnation, number, supersedes, segments: states })
-      await file.write([header], 0)
       if (fsync) {
         await file.sync()
         await files.syncFolder(folder)
@@ -313,6 +348,19 @@ export class Writer {
     this.#retire()
     this.#options.onRotated()
     return segment
+  }
+
+  async #create(path: string, header: Uint8Array): Promise<OpenFile> {
+    const { files } = this.#options
+    const file = await files.open(path, 'create')
+    try {
+      await file.write([header], 0)
+      return file
+    } catch (error) {
+      await file.close().catch(() => {})
+      await files.remove(path).catch(() => {})
+      throw error
+    }
   }
 
   /** Marks files in which nothing lives; they go once that is written. */

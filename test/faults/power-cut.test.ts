@@ -103,6 +103,7 @@ async function powerCuts(seed: number, books: Books): Promise<number> {
   let faults = 0
   for (let life = 0; life <= LIVES; life++) {
     disk.fault = undefined
+    disk.leave(Number.POSITIVE_INFINITY)
     const owed = [...books.acked].filter((name) => name.startsWith(`${seed}-`) && !books.finished.has(name))
     const current = await run(disk, draw, books, `/power-cut/${seed}/${life}`)
     await checkOwed(seed, current, owed, books)
@@ -118,7 +119,10 @@ async function powerCuts(seed: number, books: Books): Promise<number> {
         faults++
         disk.fault = (operation) =>
           operation === 'write' || operation === 'sync' || operation === 'open' ? errno(code) : undefined
-      } else if (draw() < 0.2) disk.fault = undefined
+      } else if (draw() < 0.2) {
+        disk.fault = undefined
+        disk.leave(draw() < 0.2 ? draw() * 8000 : Number.POSITIVE_INFINITY)
+      }
       const name = `${seed}-${serial++}`
       books.sent.add(name)
       const taken = consumer?.consume(batchOf(name, Math.floor(draw() ** 3 * 2000))).then(

@@ -95,6 +95,8 @@ async function randomLives(seed: number): Promise<void> {
           () => false, // What was under way failed with the disk that is well again.
         )
         if (shards === 1 && written) for (const name of before) gone.add(name)
+      } else if (choice < 0.92) {
+        disk.leave(draw() < 0.5 ? draw() * 8000 : Number.POSITIVE_INFINITY)
       } else if (choice < 0.95) {
         const code = draw() < 0.5 ? 'ENOSPC' : 'EIO'
         disk.fault = (operation) =>
@@ -102,6 +104,7 @@ async function randomLives(seed: number): Promise<void> {
       } else disk.fault = undefined
     }
     disk.fault = undefined
+    disk.capacity = Number.POSITIVE_INFINITY
     if (draw() < 0.4) for (const { log } of lives) await log.close()
     disk.kill()
   }
@@ -127,6 +130,7 @@ async function powerCuts(seed: number): Promise<{ acked: number; cost: number }>
   let serial = 0
   let cost = 0
   for (let life = 0; life < 4; life++) {
+    disk.leave(Number.POSITIVE_INFINITY)
     const { log, recovered, lost } = await openLog(disk, { fsync: true })
     const found = await readAll(log, recovered, appended)
     for (const name of acked) if (!released.has(name)) expect([seed, found.has(name)]).toEqual([seed, true])
@@ -143,7 +147,8 @@ async function powerCuts(seed: number): Promise<{ acked: number; cost: number }>
         places.push([name, place])
       })
       appending.catch(() => {})
-      if (draw() < 0.6) await appending
+      if (draw() < 0.1) disk.leave(draw() < 0.7 ? draw() * 8000 : Number.POSITIVE_INFINITY)
+      if (draw() < 0.6) await appending.catch(() => {})
       if (draw() < 0.5) {
         const [done] = places.splice(Math.floor(draw() * places.length), 1)
         if (done) released.add(done[0])
@@ -195,7 +200,7 @@ const DAMAGES: readonly Damage[] = ['tear', 'flip', 'cut out', 'delete', 'swap',
 
 /** Does it, and tells whether it hit the newest file: what stood at its end nothing else knows of. */
 function doDamage(disk: Disk, draw: () => number, damage: Damage): boolean {
-  const paths = disk.paths()
+  const paths = disk.paths().filter((path) => !path.endsWith('.spare'))
   const pick = Math.floor(draw() * paths.length)
   const path = paths[pick] ?? ''
   const bytes = Buffer.from(disk.content(path) ?? '')

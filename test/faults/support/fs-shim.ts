@@ -72,6 +72,8 @@ export class Disk {
   /** Faults that were thrown, by operation. */
   readonly fired = new Map<Operation, number>()
   writes = 0
+  /** Bytes that fit. Writing over what is there needs no room. */
+  capacity = Number.POSITIVE_INFINITY
 
   constructor(seed: number) {
     this.random = random(seed)
@@ -163,6 +165,17 @@ export class Disk {
     }
   }
 
+  /** Leaves so much room. */
+  leave(bytes: number): void {
+    this.capacity = this.#usedBytes() + bytes
+  }
+
+  #usedBytes(): number {
+    let used = 0
+    for (const inode of this.#names.values()) used += inode.length
+    return used
+  }
+
   #inode(path: string, create: boolean): Inode {
     const known = this.#names.get(path)
     if (create ? known : !known) throw errno(create ? 'EEXIST' : 'ENOENT')
@@ -192,7 +205,11 @@ export class Disk {
           inode.write(data.subarray(0, Math.floor(this.random() * data.length)), position)
           throw error
         }
-        inode.write(data, position)
+        const room = Math.max(0, this.capacity - this.#usedBytes() + inode.length - position)
+        inode.write(data.subarray(0, room), position)
+        if (room >= data.length) return
+        this.fired.set('write', (this.fired.get('write') ?? 0) + 1)
+        throw errno('ENOSPC')
       },
       read: async (length, position) => {
         await step('read', path)
