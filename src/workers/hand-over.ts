@@ -8,6 +8,7 @@
 import type { Affinity, Consumer } from '../component/define.ts'
 import { type Batch, NO_CONTEXT, type RequestContext } from '../otlp/batch.ts'
 import { givePayload } from '../otlp/payload-pool.ts'
+import { isAnswered } from './kept.ts'
 import type { Link } from './link.ts'
 import { Partitioner, traceOwners } from './partition.ts'
 
@@ -24,7 +25,7 @@ export function handOver(
     const owner = links[0]
     return owner === undefined
       ? next
-      : { releases: true, consume: (batch) => owner.send(stage, batch, false) }
+      : { releases: true, consume: (batch) => sendTo(owner, stage, batch, isAnswered(batch.context)) }
   }
   const partitioner = new Partitioner(shards, affinity)
   const releases = next.releases === true
@@ -34,6 +35,7 @@ export function handOver(
     releases,
     async consume(given) {
       const batch = given.withContext(essential(given.context))
+      const answered = isAnswered(given.context)
       const parts = divide(partitioner, batch, shards, releases)
       const taken: Promise<void>[] = []
       for (let target = 0; target < shards; target++) {
@@ -41,7 +43,7 @@ export function handOver(
         if (part === undefined) continue
         const link = links[target]
         taken.push(
-          target === shard || link === undefined ? next.consume(part) : link.send(stage, part, false),
+          target === shard || link === undefined ? next.consume(part) : sendTo(link, stage, part, answered),
         )
       }
       try {
@@ -51,6 +53,11 @@ export function handOver(
       }
     },
   }
+}
+
+/** What nobody would send again waits for a shard that is down. */
+function sendTo(link: Link, stage: string, batch: Batch, answered: boolean): Promise<void> {
+  return answered ? link.sendKept(stage, batch, false) : link.send(stage, batch, false)
 }
 
 /**
@@ -69,15 +76,17 @@ async function handOverWhole(
   given: Batch,
 ): Promise<void> {
   const owners = traceOwners(given.chunks, links.length)
+  const answered = isAnswered(given.context)
   const batch = given.withContext(essential(given.context))
   if (owners === 1 << shard) return next.consume(batch)
   const taken: Promise<unknown>[] = []
   for (let target = 0; target < links.length; target++) {
     if ((owners & (1 << target)) === 0 || target === shard) continue
     const link = links[target]
+    if (link === undefined) continue
     // With one owner there is nothing to leave out.
-    if (link !== undefined)
-      taken.push(owners === 1 << target ? link.send(stage, batch, false) : link.sendWhole(stage, batch))
+    if (owners === 1 << target) taken.push(sendTo(link, stage, batch, answered))
+    else taken.push(answered ? link.sendKept(stage, batch, true) : link.sendWhole(stage, batch))
   }
   if ((owners & (1 << shard)) !== 0 && next.consumeOwned !== undefined) taken.push(next.consumeOwned(batch))
   await settleAll(taken)

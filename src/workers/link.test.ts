@@ -7,6 +7,7 @@ import type { Consumer } from '../component/define.ts'
 import { DownstreamError, RefusedError, RetryableError } from '../errors.ts'
 import { Batch } from '../otlp/batch.ts'
 import { handOver } from './hand-over.ts'
+import { PeerDownError } from './kept.ts'
 import { CREDIT_BYTES, Link, MOST_BLOCKED } from './link.ts'
 
 const cleanups: (() => void)[] = []
@@ -132,7 +133,7 @@ test('callers that wait for credit are bounded: one more is refused, and the oth
   const reasons = new Set(
     results.map((result) => (result.status === 'rejected' ? result.reason.constructor : undefined)),
   )
-  expect([...reasons]).toEqual([RetryableError])
+  expect([...reasons]).toEqual([PeerDownError])
   expect(here.blocked).toBe(0)
 })
 

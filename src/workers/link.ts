@@ -5,13 +5,15 @@
  * of the ordinary: of several chunks, with metadata, or more than there is room for. Then it travels in a
  * message, one for all of a turn of the event loop. At most `CREDIT_BYTES` are under way to a peer; more
  * waits, which is the backpressure. When the peer dies, everything that it had not acknowledged fails
- * retryably, and so does what is sent until it is back.
+ * retryably, and so does what is sent until it is back; what nobody would send again waits (kept.ts).
  */
 import type { MessagePort } from 'node:worker_threads'
 import type { Consumer } from '../component/define.ts'
-import { RefusedError, RetryableError, toError } from '../errors.ts'
+import { RefusedError, toError } from '../errors.ts'
 import { Batch, NO_CONTEXT, NO_METADATA, SIGNALS } from '../otlp/batch.ts'
+import type { Delivery } from '../otlp/delivery.ts'
 import { Arena } from './arena.ts'
+import { Kept, PeerDownError } from './kept.ts'
 import { LinkDeliveries } from './link-deliveries.ts'
 import { MAILBOX_BYTES, Mailbox, type TakeRecord } from './mailbox.ts'
 import { packError, unpackError } from './packed-error.ts'
@@ -88,6 +90,7 @@ export class Link {
   #peerStages: string[] = []
   readonly #waiting = new Map<number, Waiting>()
   readonly #blocked: (() => void)[] = []
+  readonly #kept = new Kept()
   readonly #deliveries = new LinkDeliveries(() => {
     this.#schedule()
     return this.#outgoing
@@ -105,7 +108,7 @@ export class Link {
   }
 
   get underWayBytes(): number {
-    return this.#underWayBytes
+    return this.#underWayBytes + this.#kept.bytes
   }
 
   /** Callers that wait for credit. */
@@ -145,7 +148,7 @@ export class Link {
     this.#underWayBytes = 0
     this.#messagesUnderWay = 0
     for (const waiting of lost) {
-      waiting.reject(new RetryableError('the shard that had this data is gone', { retryAfterMs: 1000 }))
+      waiting.reject(new PeerDownError('the shard that had this data is gone', true))
     }
     for (const wake of this.#blocked.splice(0)) wake()
     this.#deliveries.cut()
@@ -159,8 +162,15 @@ export class Link {
    */
   async send(stage: string, batch: Batch, transfer: boolean): Promise<void> {
     if (this.#full(batch)) await this.#room(batch)
+    const taken = this.#dispatch(stage, batch, transfer, false)
     this.#counters.sent(batch.itemCount, batch.byteLength)
-    await this.#dispatch(stage, batch, transfer, false)
+    await taken
+  }
+
+  /** As send() of a copy, or sendWhole(), of data whose sender was answered: it waits for a peer that is down. */
+  async sendKept(stage: string, batch: Batch, whole: boolean): Promise<void> {
+    const send = () => (whole ? this.sendWhole(stage, batch) : this.send(stage, batch, false))
+    await this.#kept.send(batch.byteLength, send)
   }
 
   /**
@@ -186,7 +196,7 @@ export class Link {
 
   #dispatch(stage: string, batch: Batch, transfer: boolean, owned: boolean): Promise<number> {
     if (this.#port === undefined) {
-      throw new RetryableError('a shard is restarting', { retryAfterMs: 1000 })
+      throw new PeerDownError('a shard is restarting')
     }
     const id = this.#nextId
     this.#nextId = (id + 1) & 0x7fffffff
@@ -344,10 +354,18 @@ export class Link {
     try {
       if (!owned && stage !== undefined) stage.consume(batch).then(() => taken(batch.itemCount), failed)
       else if (stage?.consumeOwned !== undefined) stage.consumeOwned(batch).then(taken, failed)
-      else failed(new RetryableError('the configuration is changing', { retryAfterMs: 1000 }))
+      else this.#notReady(id, delivery)
     } catch (error) {
       failed(error)
     }
+  }
+
+  /** This shard is starting, or the configuration is changing. */
+  #notReady(id: number, delivery: Delivery | undefined): void {
+    delivery?.settle()
+    const error = { kind: 'not_ready', message: 'a shard is not ready' } as const
+    ;(this.#outgoing.failures ??= []).push({ id, error })
+    this.#schedule()
   }
 
   #unpack(chunk: ParcelChunk, keeps: boolean): Uint8Array {

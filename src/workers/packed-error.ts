@@ -11,9 +11,10 @@ import {
   ShutdownError,
   TooLargeError,
 } from '../errors.ts'
+import { PeerDownError } from './kept.ts'
 
 export interface PackedError {
-  readonly kind: 'refused' | 'shutdown' | 'retryable' | 'invalid' | 'too_large' | 'downstream'
+  readonly kind: 'not_ready' | 'refused' | 'shutdown' | 'retryable' | 'invalid' | 'too_large' | 'downstream'
   readonly message: string
   readonly retryAfterMs?: number | undefined
   readonly grpcStatus?: number | undefined
@@ -34,6 +35,8 @@ export function packError(error: Error): PackedError {
 export function unpackError(packed: PackedError): Error {
   const { message, retryAfterMs } = packed
   switch (packed.kind) {
+    case 'not_ready':
+      return new PeerDownError(message)
     case 'refused':
       return new RefusedError(message, retryAfterMs)
     case 'shutdown':
