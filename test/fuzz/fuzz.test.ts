@@ -34,10 +34,12 @@ test.each(names)(
       String(count),
     ]
     const more = ['--seed', String(RUN.seed), '--seconds', String(LIMIT_SECONDS)]
-    const { stdout } = await run(process.execPath, [...flags, ...more]).catch((error) => error)
+    const env = { ...process.env, MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '131072' }
+    const { stdout } = await run(process.execPath, [...flags, ...more], { env }).catch((error) => error)
     const result = JSON.parse(stdout)
     expect(result).toMatchObject({ target: name, findings: [] })
     expect(result.rssGrowthMb).toBeLessThanOrEqual(64)
+    expect(result.heldGrowthMb).toBeLessThanOrEqual(32)
     // Both happened: inputs that passed, and but for damaged logs, which always open, inputs that did not.
     expect(result.accepted).toBeGreaterThan(0)
     expect(result.inputs).toBeGreaterThan(name === 'storage' ? 20 : result.accepted)

@@ -1,6 +1,9 @@
 /** Protobuf mutated as a tree: fields left out, doubled, swapped, nested, mislabelled, with lengths that are right or that lie. */
 import type { Draw } from './draw.ts'
 
+/** Each level above copies it again. */
+const MOST_COPIED_BYTES = 20_000
+
 interface Field {
   readonly tag: number
   readonly start: number
@@ -79,7 +82,7 @@ export function mutateTree(draw: Draw, bytes: Uint8Array, other: Uint8Array, dep
     case 0:
       return replaced()
     case 1:
-      return replaced(...Array<Uint8Array>(2 + draw.below(draw.chance(0.1) ? 200 : 3)).fill(whole))
+      return replaced(...Array<Uint8Array>(timesOf(draw, whole.length)).fill(whole))
     case 2: {
       const next = fields[draw.below(fields.length)] ?? field
       return replaced(bytes.subarray(next.start, next.end))
@@ -106,6 +109,12 @@ export function mutateTree(draw: Draw, bytes: Uint8Array, other: Uint8Array, dep
         bytes.subarray(field.contentStart, field.end),
       )
   }
+}
+
+/** Nearly always few; what is long comes less often than what is short. */
+function timesOf(draw: Draw, length: number): number {
+  const times = 2 + draw.below(draw.chance(0.1) ? 200 : 3)
+  return Math.min(times, Math.max(2, Math.floor(MOST_COPIED_BYTES / length)))
 }
 
 function liedLength(draw: Draw, length: number): number {
