@@ -8,8 +8,8 @@ import fsp from 'node:fs/promises'
 export interface OpenFile {
   /** Writes all of it at `position`, or rejects; what then lies there is unknown. */
   write(buffers: readonly Uint8Array[], position: number): Promise<void>
-  /** Shorter than asked for only at the end of the file. */
-  read(length: number, position: number): Promise<Buffer>
+  /** Shorter than asked for only at the end of the file. The bytes may lie in `into`, which is at least as long. */
+  read(length: number, position: number, into?: Buffer): Promise<Buffer>
   size(): Promise<number>
   truncate(length: number): Promise<void>
   /** Resolves when the data is on the disk. */
@@ -54,9 +54,9 @@ class NodeFile implements OpenFile {
     })
   }
 
-  read(length: number, position: number): Promise<Buffer> {
+  read(length: number, position: number, into?: Buffer): Promise<Buffer> {
     return new Promise((resolve, reject) => {
-      const buffer = Buffer.allocUnsafeSlow(length)
+      const buffer = into ?? Buffer.allocUnsafeSlow(length)
       const step = (have: number) => {
         fs.read(this.#fd, buffer, have, length - have, position + have, (error, count) => {
           if (error) return reject(error)

@@ -204,14 +204,14 @@ class Recovery {
   }
 
   async #scan(found: Found, file: OpenFile): Promise<void> {
-    for await (const finding of scan(file, found.segment.seed, found.start)) {
+    await scan(file, found.segment.seed, found.start, (finding) => {
       if (finding.kind === 'record') this.#record(found, finding)
       else if (finding.kind === 'lost') {
         found.expected = Math.max(found.expected, finding.header.sequence + 1)
         if (finding.torn) found.torn.add(finding.header.sequence)
       } else if (finding.tail) found.tailBytes = finding.bytes
       else found.segment.damagedBytes += finding.bytes
-    }
+    })
   }
 
   #record(found: Found, { header, offset, payload }: Finding & { kind: 'record' }): void {
