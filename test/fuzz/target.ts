@@ -35,7 +35,7 @@ export interface FuzzResult {
   readonly findings: readonly Finding[]
 }
 
-/** An input that takes longer is a finding. */
+/** An input that takes longer, twice, is a finding. */
 const SLOW_MS = 1000
 const MAX_FINDINGS = 5
 const POOL = 400
@@ -113,7 +113,10 @@ export async function fuzzTarget(target: Target, options: FuzzOptions): Promise<
     const tookMs = performance.now() - beganMs
     inputs++
     slowestMs = Math.max(slowestMs, tookMs)
-    if (tookMs > SLOW_MS) findings.push({ error: `took ${Math.round(tookMs)} ms`, input: current })
+    if (tookMs > SLOW_MS) {
+      const againMs = await tookAgain(target, current)
+      if (againMs > SLOW_MS) findings.push({ error: `took ${Math.round(againMs)} ms`, input: current })
+    }
     const warm = inputs >= count * WARM_UP || performance.now() - startMs > limitMs * WARM_UP
     if (warm && Number.isNaN(baseMb)) {
       baseMb = rssMb()
@@ -143,6 +146,15 @@ export async function fuzzTarget(target: Target, options: FuzzOptions): Promise<
   }
 }
 
+/** On a machine that is busy with other work an input may wait long, but hardly twice. */
+async function tookAgain(target: Target, input: Uint8Array): Promise<number> {
+  const beganMs = performance.now()
+  try {
+    await target.run(input)
+  } catch {} // What it throws has been told.
+  return performance.now() - beganMs
+}
+
 /** The pool has an end: a new one takes the place of an old one, but never of those that are kept. */
 function grow(pool: Uint8Array[], input: Uint8Array, draw: Draw): void {
   if (pool.length < POOL) pool.push(Uint8Array.from(input))
@@ -155,6 +167,7 @@ function textOf(error: unknown): string {
 
 function rssMb(): number {
   globalThis.gc?.()
+  globalThis.gc?.() // Buffers that the first one found to be garbage are freed by the next.
   return process.memoryUsage.rss() / 2 ** 20
 }
 
