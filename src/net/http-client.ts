@@ -17,6 +17,7 @@ import { coalesce } from './coalesce.ts'
 import { type Compression, compress } from './compression.ts'
 import { usesProxyOfEnvironment } from './proxy.ts'
 import { grpcFromHttp } from './rpc-status.ts'
+import { announceBody, keepUnsent } from './sent-body.ts'
 import { ClientTls } from './tls.ts'
 import { USER_AGENT } from './user-agent.ts'
 
@@ -37,6 +38,8 @@ export interface HttpResponse {
 }
 
 export class HttpClient {
+  /** Nothing refers to the chunks of a request once it has settled. */
+  readonly releases = true
   readonly #config: HttpClientConfig
   readonly #host: Host
   readonly #pools = new Map<string, Dispatcher>()
@@ -124,15 +127,28 @@ export class HttpClient {
     for (const chunk of chunks) length += chunk.length
     const blocks = coalesce(chunks, PIECES)
     const [only] = blocks
-    const whole = blocks.length === 1 && only ? only : Readable.from(blocks, { objectMode: false })
+    // A view of its own, since another exporter may be sending the same chunk.
+    const whole = blocks.length === 1 && only ? only.subarray() : Readable.from(blocks, { objectMode: false })
     const body = method === 'GET' ? null : whole
-    if (body) headers['content-length'] = String(length)
+    if (body === null) return await this.#ask({ method, headers, body }, url, attempt)
+    headers['content-length'] = String(length)
+    announceBody(body)
+    try {
+      return await this.#ask({ method, headers, body }, url, attempt)
+    } finally {
+      keepUnsent(body, chunks)
+    }
+  }
+
+  async #ask(
+    request: Pick<Dispatcher.RequestOptions, 'method' | 'headers' | 'body'>,
+    url: URL,
+    attempt: AbortSignal,
+  ): Promise<HttpResponse> {
     const response: Dispatcher.ResponseData = await this.#pool(url).request({
+      ...request,
       origin: url.origin,
       path: url.pathname + url.search,
-      method,
-      headers,
-      body,
       signal: attempt,
       headersTimeout: 0,
       bodyTimeout: 0,

@@ -69,6 +69,7 @@ export default defineExporter({
         client.start()
       },
       shutdown: () => client.shutdown(),
+      releases: client.releases,
       async consume(batch: Batch, attempt: AbortSignal) {
         const body = json ? [jsonBody(batch)] : batch.chunks
         const response = await client.post(url, headers, body, attempt, batch.context)
