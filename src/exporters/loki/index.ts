@@ -11,6 +11,7 @@
  */
 import { defineExporter } from '../../component/define.ts'
 import { PartialError } from '../../component/partial-error.ts'
+import { counter } from '../../component/telemetry.ts'
 import { DownstreamError, isRetryable, RetryableError, toError } from '../../errors.ts'
 import { HttpClient, statusError } from '../../net/http-client.ts'
 import type { Batch, RequestContext } from '../../otlp/batch.ts'
@@ -21,21 +22,29 @@ import { type Converted, Converter, type Push, selectRecords } from './streams.t
 
 const TENANT_HEADER = 'x-scope-orgid'
 
+const telemetry = {
+  resourcesRead: counter(
+    'exporter_loki_resources_read',
+    '{resource}',
+    'Resources whose labels and JSON were made: those that are not among the last 256 of a shard.',
+  ),
+}
+
 export default defineExporter({
   type: 'loki',
   stability: 'deprecated',
   summary: 'Pushes logs to Loki; otlp_http to its /otlp endpoint replaces it.',
   signals: ['logs'],
   config,
-  telemetry: {},
+  telemetry,
   sending: (config) => sendingSettings(config),
-  create({ config, logger, host }) {
+  create({ config, telemetry, logger, host }) {
     logger.warn('the loki exporter is deprecated: send with otlp_http to http://<loki>:3100/otlp instead')
     for (const warning of legacyWarnings(config)) logger.warn(`loki exporter: ${warning}`)
     const headers = config.headers.filter(({ name }) => name.toLowerCase() !== TENANT_HEADER)
     // The header of the tenant is set by request, so that a hint can replace it.
     const client = new HttpClient({ ...config, headers }, host)
-    const converter = new Converter(config, staticTenant(config))
+    const converter = new Converter(config, staticTenant(config), telemetry.resourcesRead)
     const url = new URL(config.endpoint)
     const json = config.encoding === 'json'
     const type = json ? 'application/json' : 'application/x-protobuf'

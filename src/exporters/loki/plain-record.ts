@@ -4,268 +4,266 @@
  * way over objects (record.ts, line.ts); both write the same line.
  */
 import { ANY_VALUE, LOG_RECORD } from '../../otlp/fields.ts'
-import { JsonBuffer } from '../../otlp/json-buffer.ts'
 import { parts } from '../../otlp/nanos.ts'
-import { FIXED64, FieldCursor, LEN, rangeEquals, readVarint, readVarint64, VARINT } from '../../otlp/wire.ts'
+import {
+  FIXED32,
+  FIXED64,
+  LEN,
+  putRange,
+  readFixed32,
+  readVarint,
+  readVarint64,
+  VARINT,
+} from '../../otlp/wire.ts'
+import type { EntryStore } from './entries.ts'
+import { type FoundAttributes, type KeyShapes, MAX_ATTRIBUTES, textOf } from './key-shapes.ts'
+import { putAscii, putDouble, putHex, putInteger, putString, putWords, type Text } from './line-text.ts'
 import { readTime } from './record.ts'
 
-/** Records with more attributes go the long way. */
-const MAX_ATTRIBUTES = 64
 const SAFE_VARINT = 7
-const TRUE = Buffer.from('true')
-const FALSE = Buffer.from('false')
-const NULL = Buffer.from('null')
-const BODY = Buffer.from('"body":')
-const TRACE = Buffer.from('"traceid":')
-const SPAN = Buffer.from('"spanid":')
-const SEVERITY = Buffer.from('"severity":')
-const FLAGS = Buffer.from('"flags":')
-const ATTRIBUTES = Buffer.from('"attributes":{')
+/** A byte of a record becomes six at most; the names of the fields and the punctuation need this on top. */
+const MOST_EXPANSION = 6
+const NAMES_BYTES = 128
+const NULL = textOf('null')
+const TRUE = textOf('true')
+const FALSE = textOf('false')
+const BODY = textOf('"body":')
+const TRACE = textOf('"traceid":')
+const SPAN = textOf('"spanid":')
+const SEVERITY = textOf('"severity":')
+const FLAGS = textOf('"flags":')
 const STRING_TAG = ANY_VALUE.stringValue * 8 + LEN
 const BOOL_TAG = ANY_VALUE.boolValue * 8 + VARINT
 const INT_TAG = ANY_VALUE.intValue * 8 + VARINT
 const DOUBLE_TAG = ANY_VALUE.doubleValue * 8 + FIXED64
-const [COMMA, OPEN, CLOSE, COLON] = [0x2c, 0x7b, 0x7d, 0x3a]
+const KEY_TAG = 8 + LEN
+const VALUE_TAG = 16 + LEN
+const [COMMA, OPEN, CLOSE] = [0x2c, 0x7b, 0x7d]
 
-/** Keys of attributes that say more than themselves. */
-export class SpecialKeys {
-  readonly #keys: readonly Uint8Array[]
-  /** A bit for each length, up to 31. */
-  #lengths = 0
-
-  constructor(keys: Iterable<string>) {
-    this.#keys = Array.from(keys, (key) => Buffer.from(key))
-    for (const key of this.#keys) this.#lengths |= 1 << (key.length & 31)
-  }
-
-  has(bytes: Uint8Array, start: number, end: number): boolean {
-    if ((this.#lengths & (1 << ((end - start) & 31))) === 0) return false
-    for (const key of this.#keys) if (rangeEquals(bytes, start, end, key)) return true
-    return false
-  }
+/** What the lines of some records have in common. */
+export interface PlainLines {
+  readonly shapes: KeyShapes
+  /** What they end with: resource and scope, and the closing brace. */
+  readonly tail: Uint8Array
 }
 
-interface Range {
-  start: number
-  end: number
+class Range {
+  start = 0
+  end = -1
 }
 
-export class PlainRecord {
-  /** The line of the last record that was read. */
-  readonly line = new JsonBuffer()
+export class PlainRecord implements FoundAttributes {
   severityNumber = 0
-  seconds = 0
-  nanos = 0
-  readonly #fields = new FieldCursor()
-  readonly #text: Range = { start: 0, end: -1 }
-  readonly #trace: Range = { start: 0, end: -1 }
-  readonly #span: Range = { start: 0, end: -1 }
-  readonly #body: Range = { start: 0, end: -1 }
+  count = 0
+  readonly keyStarts = new Int32Array(MAX_ATTRIBUTES)
+  readonly keyEnds = new Int32Array(MAX_ATTRIBUTES)
+  readonly #valueEnds = new Int32Array(MAX_ATTRIBUTES)
+  readonly #text = new Range()
+  readonly #trace = new Range()
+  readonly #span = new Range()
+  readonly #body = new Range()
   #timeAt = -1
   #observedAt = -1
   #flags = 0
-  #bytes: Uint8Array = new Uint8Array(0)
-  #count = 0
-  // The attributes, by number, and their numbers in the order of their keys.
-  readonly #keyStarts = new Int32Array(MAX_ATTRIBUTES)
-  readonly #keyEnds = new Int32Array(MAX_ATTRIBUTES)
-  readonly #valueEnds = new Int32Array(MAX_ATTRIBUTES)
-  readonly #order = new Uint8Array(MAX_ATTRIBUTES)
+  #hash = 0
 
   /**
-   * Reads the LogRecord in this range. `tail` is what the line ends with: resource and scope, and the closing brace. False
-   * when it is not as simple as that.
+   * Writes the line of the LogRecord in this range as an entry that is not closed yet. Returns where the line ends, or -1
+   * when the record is not as simple as that.
    */
-  read(
-    bytes: Uint8Array,
+  write(
+    source: Text,
     start: number,
     end: number,
-    special: SpecialKeys,
-    tail: Uint8Array,
+    lines: PlainLines,
+    store: EntryStore,
     nowMs: number,
-  ): boolean {
-    this.#bytes = bytes
-    if (!this.#find(start, end, special)) return false
-    const { line } = this
-    line.clear()
-    line.byte(OPEN)
-    if (this.#body.end > this.#body.start) {
-      line.raw(BODY)
-      if (!this.#value(this.#body.start, this.#body.end)) return false
-      line.byte(COMMA)
-    }
-    this.#id(TRACE, this.#trace)
-    this.#id(SPAN, this.#span)
-    if (this.#text.end > this.#text.start) {
-      line.raw(SEVERITY)
-      line.htmlSafeString(bytes, this.#text.start, this.#text.end)
-      line.byte(COMMA)
-    }
-    if (this.#flags !== 0) {
-      line.raw(FLAGS)
-      line.integer(this.#flags)
-      line.byte(COMMA)
-    }
-    if (this.#count > 0 && !this.#attributes()) return false
-    if (tail.length === 1 && line.length > 1) line.truncate(line.length - 1)
-    line.raw(tail)
-    readTime(bytes, this.#timeAt, this.#observedAt, nowMs)
-    this.seconds = parts.seconds
-    this.nanos = parts.nanos
-    return true
+  ): number {
+    if (!this.#find(source.bytes, start, end)) return -1
+    readTime(source.bytes, this.#timeAt, this.#observedAt, nowMs)
+    const room = (end - start) * MOST_EXPANSION + lines.tail.length + NAMES_BYTES
+    const begin = store.open(parts.seconds, parts.nanos, room)
+    const out = store.bytes
+    let at = begin
+    out[at++] = OPEN
+    at = this.#fields(store, at, source)
+    if (at >= 0 && this.count > 0) at = this.#attributes(store, at, source, lines.shapes)
+    if (at < 0) return -1
+    const { tail } = lines
+    if (tail.length === 1 && at > begin + 1) at-- // No comma before the brace.
+    return putRange(out, at, tail, 0, tail.length)
   }
 
-  /** Finds the fields of the record; false when an attribute is not a plain one. */
-  #find(start: number, end: number, special: SpecialKeys): boolean {
-    const fields = this.#fields.reset(this.#bytes, start, end)
-    this.#count = this.severityNumber = this.#flags = 0
+  /** Finds the fields of the record; false when it, or an attribute, is not of the common layout. */
+  #find(bytes: Uint8Array, start: number, end: number): boolean {
+    this.count = this.severityNumber = this.#flags = this.#hash = 0
     this.#timeAt = this.#observedAt = -1
     this.#text.end = this.#trace.end = this.#span.end = this.#body.end = -1
-    while (fields.next()) {
-      switch (fields.number) {
-        case LOG_RECORD.timeUnixNano:
-          if (fields.wireType === FIXED64) this.#timeAt = fields.start
+    let at = start
+    while (at < end) {
+      const tag = bytes[at++]!
+      if ((tag & 7) === LEN && tag < 128) {
+        let length = bytes[at++]!
+        if (length >= 128) {
+          length = readVarint(bytes, at - 1)
+          at += lengthOfLength(length) - 1
+        }
+        const from = at
+        at += length
+        if (at > end || !this.#take(tag, bytes, from, at)) return false
+        continue
+      }
+      switch (tag) {
+        case LOG_RECORD.timeUnixNano * 8 + FIXED64:
+          this.#timeAt = at
+          at += 8
           break
-        case LOG_RECORD.observedTimeUnixNano:
-          if (fields.wireType === FIXED64) this.#observedAt = fields.start
+        case LOG_RECORD.observedTimeUnixNano * 8 + FIXED64:
+          this.#observedAt = at
+          at += 8
           break
-        case LOG_RECORD.severityNumber:
-          this.severityNumber = fields.uint()
+        case LOG_RECORD.severityNumber * 8 + VARINT:
+          this.severityNumber = bytes[at++]!
+          if (this.severityNumber >= 128) return false
           break
-        case LOG_RECORD.flags:
-          this.#flags = fields.fixed32()
+        case LOG_RECORD.flags * 8 + FIXED32:
+          this.#flags = at + 4 <= end ? readFixed32(bytes, at) : 0
+          at += 4
           break
-        case LOG_RECORD.severityText:
-          this.#take(this.#text)
+        case LOG_RECORD.droppedAttributesCount * 8 + VARINT:
+          while (bytes[at++]! >= 128);
           break
-        case LOG_RECORD.traceId:
-          this.#take(this.#trace)
-          break
-        case LOG_RECORD.spanId:
-          this.#take(this.#span)
-          break
-        case LOG_RECORD.body:
-          if (fields.wireType === LEN) this.#take(this.#body)
-          break
-        case LOG_RECORD.attributes:
-          if (fields.wireType === LEN && !this.#attribute(fields.start, fields.end, special)) return false
-          break
+        default:
+          return false
       }
     }
-    return true
+    return at === end
   }
 
-  /** Keeps the range of the field at hand, of a later one of the same number again; none if it is no LEN field. */
-  #take(range: Range): void {
-    const fields = this.#fields
-    range.start = fields.start
-    range.end = fields.wireType === LEN ? fields.end : -1
+  /** Keeps the range of a field; of one that comes twice, the later. */
+  #take(tag: number, bytes: Uint8Array, start: number, end: number): boolean {
+    switch (tag) {
+      case LOG_RECORD.attributes * 8 + LEN:
+        return this.#attribute(bytes, start, end)
+      case LOG_RECORD.body * 8 + LEN:
+        return keep(this.#body, start, end)
+      case LOG_RECORD.severityText * 8 + LEN:
+        return keep(this.#text, start, end)
+      case LOG_RECORD.traceId * 8 + LEN:
+        return keep(this.#trace, start, end)
+      case LOG_RECORD.spanId * 8 + LEN:
+        return keep(this.#span, start, end)
+      default:
+        return tag === LOG_RECORD.eventName * 8 + LEN
+    }
   }
 
   /** Takes a KeyValue of the common layout: short key first, then the value. */
-  #attribute(start: number, end: number, special: SpecialKeys): boolean {
-    const bytes = this.#bytes
-    const index = this.#count
+  #attribute(bytes: Uint8Array, start: number, end: number): boolean {
+    const index = this.count
+    if (index === MAX_ATTRIBUTES || end - start < 4 || bytes[start] !== KEY_TAG) return false
     const keyLength = bytes[start + 1]!
-    const keyStart = start + 2
-    const keyEnd = keyStart + keyLength
-    if (index === MAX_ATTRIBUTES || end - start < 4 || bytes[start] !== 0x0a || keyLength >= 128) return false
-    if (keyEnd + 2 > end || bytes[keyEnd] !== 0x12) return false
+    const keyEnd = start + 2 + keyLength
+    if (keyLength >= 128 || keyEnd + 2 > end || bytes[keyEnd] !== VALUE_TAG) return false
     const valueLength = readVarint(bytes, keyEnd + 1)
     if (keyEnd + 1 + lengthOfLength(valueLength) + valueLength !== end) return false
-    if (special.has(bytes, keyStart, keyEnd)) return false
-    this.#keyStarts[index] = keyStart
-    this.#keyEnds[index] = keyEnd
+    this.keyStarts[index] = start + 2
+    this.keyEnds[index] = keyEnd
     this.#valueEnds[index] = end
-    this.#count++
-    // Into its place among those before; mostly they come in one order, and often in this one.
-    const order = this.#order
-    let at = index
-    while (at > 0) {
-      const compared = this.#compareKeys(order[at - 1]!, index)
-      if (compared === 0) return false
-      if (compared < 0) break
-      order[at] = order[at - 1]!
-      at--
-    }
-    order[at] = index
+    this.#hash = (this.#hash * 5 + keyLength) | 0
+    this.count = index + 1
     return true
   }
 
-  #compareKeys(left: number, right: number): number {
-    const bytes = this.#bytes
-    let leftAt = this.#keyStarts[left]!
-    let rightAt = this.#keyStarts[right]!
-    const leftLength = this.#keyEnds[left]! - leftAt
-    const rightLength = this.#keyEnds[right]! - rightAt
-    const stop = leftAt + Math.min(leftLength, rightLength)
-    while (leftAt < stop) {
-      const order = bytes[leftAt++]! - bytes[rightAt++]!
-      if (order !== 0) return order
+  /** Writes all but the attributes, each with a comma behind it. */
+  #fields(target: Text, at: number, source: Text): number {
+    const out = target.bytes
+    const body = this.#body
+    if (body.end > body.start) {
+      at = putWords(target, at, BODY.view, 0, 7)
+      at = putValue(target, at, source, body.start, body.end)
+      if (at < 0) return -1
+      out[at++] = COMMA
     }
-    return leftLength - rightLength
+    const { bytes } = source
+    const trace = this.#trace
+    if (hasId(bytes, trace)) {
+      at = putHex(target, putWords(target, at, TRACE.view, 0, 10), bytes, trace.start, trace.end)
+      out[at++] = COMMA
+    }
+    const span = this.#span
+    if (hasId(bytes, span)) {
+      at = putHex(target, putWords(target, at, SPAN.view, 0, 9), bytes, span.start, span.end)
+      out[at++] = COMMA
+    }
+    const text = this.#text
+    if (text.end > text.start) {
+      at = putString(target, putWords(target, at, SEVERITY.view, 0, 11), source, text.start, text.end)
+      out[at++] = COMMA
+    }
+    if (this.#flags !== 0) {
+      at = putInteger(out, putWords(target, at, FLAGS.view, 0, 8), this.#flags)
+      out[at++] = COMMA
+    }
+    return at
   }
 
-  #attributes(): boolean {
-    const { line } = this
-    line.raw(ATTRIBUTES)
-    for (let at = 0; at < this.#count; at++) {
-      const index = this.#order[at]!
-      const keyEnd = this.#keyEnds[index]!
-      const valueEnd = this.#valueEnds[index]!
-      if (at > 0) line.byte(COMMA)
-      line.htmlSafeString(this.#bytes, this.#keyStarts[index]!, keyEnd)
-      line.byte(COLON)
-      if (!this.#value(keyEnd + 1 + lengthOfVarint(this.#bytes, keyEnd + 1), valueEnd)) return false
+  #attributes(target: Text, at: number, source: Text, shapes: KeyShapes): number {
+    const shape = shapes.find(this, source, this.#hash)
+    if (!shape.plain) return -1
+    const { order, text, textEnds } = shape
+    let from = 0
+    for (let place = 0; place < this.count; place++) {
+      const index = order[place]!
+      const to = textEnds[place]!
+      at = putWords(target, at, text.view, from, to)
+      from = to
+      const start = this.keyEnds[index]! + 1
+      at = putValue(target, at, source, start + lengthOfVarint(source.bytes, start), this.#valueEnds[index]!)
+      if (at < 0) return -1
     }
-    line.byte(CLOSE)
-    line.byte(COMMA)
-    return true
+    target.bytes[at++] = CLOSE
+    target.bytes[at++] = COMMA
+    return at
   }
+}
 
-  /** Writes an AnyValue that is a string, a number, a bool or empty. */
-  #value(start: number, end: number): boolean {
-    const { line } = this
-    const bytes = this.#bytes
-    if (start === end) {
-      line.raw(NULL)
-      return true
-    }
-    const at = start + 1
-    switch (bytes[start]) {
-      case STRING_TAG: {
-        const length = readVarint(bytes, at)
-        const from = at + lengthOfVarint(bytes, at)
-        if (from + length !== end) return false
-        line.htmlSafeString(bytes, from, end)
-        return true
-      }
-      case INT_TAG:
-        if (at + lengthOfVarint(bytes, at) !== end) return false
-        if (end - at <= SAFE_VARINT) line.integer(readVarint(bytes, at))
-        else line.ascii(BigInt.asIntN(64, readVarint64(bytes, at)).toString())
-        return true
-      case BOOL_TAG:
-        if (at + 1 !== end) return false
-        line.raw(bytes[at] === 0 ? FALSE : TRUE)
-        return true
-      case DOUBLE_TAG:
-        if (at + 8 !== end) return false
-        line.double(bytes, at)
-        return true
-      default:
-        return false
-    }
-  }
+function keep(range: Range, start: number, end: number): true {
+  range.start = start
+  range.end = end
+  return true
+}
 
-  #id(name: Uint8Array, range: Range): void {
-    const bytes = this.#bytes
-    let any = 0
-    for (let at = range.start; at < range.end; at++) any |= bytes[at]!
-    if (any === 0) return
-    this.line.raw(name)
-    this.line.hex(bytes, range.start, range.end)
-    this.line.byte(COMMA)
+/** An id of zeros is none. */
+function hasId(bytes: Uint8Array, range: Range): boolean {
+  for (let at = range.start; at < range.end; at++) if (bytes[at] !== 0) return true
+  return false
+}
+
+/** Writes an AnyValue that is a string, a number, a bool or empty; -1 for any other. */
+function putValue(target: Text, at: number, source: Text, start: number, end: number): number {
+  if (start === end) return putWords(target, at, NULL.view, 0, 4)
+  const { bytes } = source
+  const from = start + 1
+  switch (bytes[start]) {
+    case STRING_TAG: {
+      const text = from + lengthOfVarint(bytes, from)
+      if (text + readVarint(bytes, from) !== end) return -1
+      return putString(target, at, source, text, end)
+    }
+    case INT_TAG:
+      if (from + lengthOfVarint(bytes, from) !== end) return -1
+      if (end - from <= SAFE_VARINT) return putInteger(target.bytes, at, readVarint(bytes, from))
+      return putAscii(target.bytes, at, BigInt.asIntN(64, readVarint64(bytes, from)).toString())
+    case BOOL_TAG:
+      if (from + 1 !== end) return -1
+      return bytes[from] === 0
+        ? putWords(target, at, FALSE.view, 0, 5)
+        : putWords(target, at, TRUE.view, 0, 4)
+    case DOUBLE_TAG:
+      return from + 8 === end ? putDouble(target.bytes, at, bytes, from) : -1
+    default:
+      return -1
   }
 }
 

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest'
 import { Double, decodeMessage, logs, type Plain } from '../../../test/support/otlp.ts'
 import { randomRequest, seeded } from '../../../test/support/random-otlp.ts'
+import type { Counter } from '../../component/telemetry.ts'
 import { Batch } from '../../otlp/batch.ts'
 import { config } from './config.ts'
 import { encodePush, jsonBody } from './push-request.ts'
@@ -55,6 +56,65 @@ test('random logs: the line from the bytes is the line from the objects', () => 
   const seed = Math.floor(Math.random() * 2 ** 31)
   for (let round = 0; round < 300; round++)
     bothWays(new Batch('logs', [randomRequest('logs', seeded(seed + round)).bytes]))
+})
+
+test('one converter, the same resources and keys again and again, in memory that is used again', () => {
+  const parse = (metadata: false | string[]) =>
+    config.parse({ endpoint: 'http://loki/push', structured_metadata: metadata })
+  let made = 0
+  const counter = { add: (count: number) => void (made += count) } as unknown as Counter // All that is used of it.
+  const short = new Converter(parse(false), '', counter)
+  const long = new Converter(parse([]), '')
+  const decode = (converter: Converter, batch: Batch) =>
+    converter.convert(batch, 0).pushes.map((push) => decodeMessage('logproto.PushRequest', encodePush(push)))
+  const pick = (list: readonly string[]) => list[Math.floor(Math.random() * list.length)]!
+  const keys = [
+    'a',
+    'b',
+    'ab',
+    'abcd',
+    'abce',
+    'abcdefgh',
+    'abcdefgi',
+    'level',
+    'job',
+    'loki.format',
+    '<',
+    '\u00fc',
+  ]
+  const memory = Buffer.alloc(1 << 16)
+  for (let round = 0; round < 400; round++) {
+    const record = () => ({
+      body: pick(keys),
+      severityNumber: Math.floor(Math.random() * 30),
+      attributes: Object.fromEntries(
+        Array.from({ length: Math.floor(Math.random() * 4) }, (_, index) => [
+          pick(round % 2 ? keys.slice(0, 7) : keys),
+          index,
+        ]),
+      ),
+    })
+    const resource = { 'service.name': `s${round % 3}`, 'loki.resource.labels': pick(['a', 'b']), a: 1, b: 2 }
+    const encoded = logs({
+      resource,
+      scope: { name: pick(['x', 'y']) },
+      logs: [record(), record(), record()],
+    })
+    const [chunk] = encoded.chunks
+    memory.set(chunk!)
+    const batch = new Batch('logs', [memory.subarray(0, chunk!.length)])
+    expect(decode(short, batch)).toEqual(decode(long, encoded))
+  }
+  expect(made).toBe(12)
+})
+
+test('more resources than are kept', () => {
+  const converter = new Converter(config.parse({ endpoint: 'http://loki/push' }), '')
+  for (let round = 0; round < 600; round++) {
+    const batch = logs({ resource: { 'service.name': `s${round}` }, logs: [{ body: 'b' }] })
+    const [push] = converter.convert(batch, 0).pushes
+    expect([...push!.streams.keys()]).toEqual([`{exporter="OTLP", job="s${round}"}`])
+  }
 })
 
 test('usual and odd logs: the line from the bytes is the line from the objects', () => {

@@ -2,7 +2,7 @@
 import { encodeSnappyBlock } from '../../net/snappy.ts'
 import { LOKI_ENTRY, LOKI_LABEL_PAIR, LOKI_PUSH_REQUEST, LOKI_STREAM } from '../../net/wire-fields.ts'
 import { FieldCursor, WireWriter } from '../../otlp/wire.ts'
-import type { Stream } from './entries.ts'
+import { EntryCursor, type Ranges, type Stream } from './entries.ts'
 import type { Push } from './streams.ts'
 
 /** What is compressed is not kept, so it is put together in one buffer for all; a large one is given back. */
@@ -29,8 +29,7 @@ function writePush(writer: WireWriter, push: Push): void {
   for (const stream of push.streams.values()) writeStream(writer, stream, bytes)
 }
 
-function entriesLength(stream: Stream): number {
-  const { starts, ends } = stream
+function totalLength({ starts, ends }: Ranges): number {
   let length = 0
   for (let index = 0; index < starts.length; index++) length += ends[index]! - starts[index]!
   return length
@@ -38,21 +37,10 @@ function entriesLength(stream: Stream): number {
 
 // message Stream { string labels = 1; repeated Entry entries = 2; uint64 hash = 3; }
 function writeStream(writer: WireWriter, stream: Stream, bytes: Uint8Array): void {
-  const { starts, ends } = stream
-  writer.begin(LOKI_PUSH_REQUEST.streams, stream.name.length + entriesLength(stream))
+  writer.begin(LOKI_PUSH_REQUEST.streams, stream.name.length + totalLength(stream))
   writer.string(LOKI_STREAM.labels, stream.name)
-  const order = stream.order()
-  for (let index = 0; index < starts.length; index++) {
-    if (order) {
-      const entry = order[index]!
-      writer.rawRange(bytes, starts[entry]!, ends[entry]!)
-      continue
-    }
-    // Neighbours go in one piece.
-    const start = starts[index]!
-    while (index + 1 < starts.length && starts[index + 1] === ends[index]) index++
-    writer.rawRange(bytes, start, ends[index]!)
-  }
+  const { starts, ends } = stream.inOrder(bytes)
+  for (let index = 0; index < starts.length; index++) writer.rawRange(bytes, starts[index]!, ends[index]!)
   writer.end()
 }
 
@@ -63,22 +51,17 @@ function writeStream(writer: WireWriter, stream: Stream, bytes: Uint8Array): voi
 export function jsonBody(push: Push): Uint8Array {
   const { bytes } = push.entries
   const streams = [...push.streams.values()].map((stream) => {
-    const order = stream.order()
-    return {
-      stream: Object.fromEntries(stream.labels),
-      values: stream.starts.map((_, index) => jsonEntry(stream, order?.[index] ?? index, bytes)),
-    }
+    const values = []
+    const entries = new EntryCursor(stream.inOrder(bytes), bytes)
+    while (entries.next()) values.push(jsonEntry(entries, bytes))
+    return { stream: Object.fromEntries(stream.labels), values }
   })
   return Buffer.from(JSON.stringify({ streams }))
 }
 
-function jsonEntry(stream: Stream, index: number, bytes: Uint8Array): unknown[] {
-  const seconds = stream.seconds[index]!
-  const nanos = String(stream.nanos[index])
-  const time = seconds === 0 ? nanos : `${seconds}${nanos.padStart(9, '0')}`
-  const field = new FieldCursor(bytes, stream.starts[index]!, stream.ends[index]!)
-  field.next()
-  const entry = new FieldCursor(bytes, field.start, field.end)
+function jsonEntry({ seconds, nanos, contentStart, end }: EntryCursor, bytes: Uint8Array): unknown[] {
+  const time = seconds === 0 ? String(nanos) : `${seconds}${String(nanos).padStart(9, '0')}`
+  const entry = new FieldCursor(bytes, contentStart, end)
   let line = ''
   const metadata: [string, string][] = []
   while (entry.next()) {

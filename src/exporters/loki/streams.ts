@@ -2,32 +2,30 @@
  * Log records sorted into what a push to Loki is made of: a request for each tenant, in it streams of equal
  * labels, in those the entries in the order of time.
  */
-
+import type { Counter } from '../../component/telemetry.ts'
 import { Assembler } from '../../otlp/assemble.ts'
 import type { JsValue } from '../../otlp/attributes.ts'
-import { attributesToJs } from '../../otlp/attributes.ts'
 import type { Batch } from '../../otlp/batch.ts'
-import { RESOURCE } from '../../otlp/fields.ts'
 import { ItemWalker } from '../../otlp/item-walker.ts'
 import type { LokiConfig } from './config.ts'
 import { EntryStore, Stream } from './entries.ts'
 import {
   type Attributes,
   attributeTenant,
-  HINT_TENANT,
   HINTS,
   hintedTenant,
   type LabelPairs,
   LabelRules,
-  LEVEL,
   labelPairs,
   lookUp,
   sanitize,
   streamName,
 } from './labels.ts'
-import { formatLine, sharedMembers } from './line.ts'
-import { PlainRecord, SpecialKeys } from './plain-record.ts'
-import { attributeText, type LogRecord, readRecord, readScope, type Scope } from './record.ts'
+import { formatLine } from './line.ts'
+import type { Text } from './line-text.ts'
+import { PlainRecord } from './plain-record.ts'
+import { attributeText, type LogRecord, readRecord, type Scope } from './record.ts'
+import { type Plain, Resources, SEVERITIES, type Shared, without } from './resources.ts'
 
 export interface Push {
   /** Empty: no tenant header. */
@@ -46,127 +44,103 @@ export interface Converted {
   /** Records with a format that does not exist. */
   readonly droppedRecords: number
   readonly unknownFormat: string
-  /** The push of each record, in their order; undefined for a dropped one. */
-  readonly pushOf: readonly (Push | undefined)[]
+  /** Which records are in which push, in their order. */
+  readonly runs: readonly Run[]
+}
+
+/** Records side by side that are in the same push; in none when they were dropped. */
+interface Run {
+  readonly push: Push | undefined
+  records: number
 }
 
 const items = new ItemWalker()
-const NONE: Attributes = {}
-const NO_RECORD = { severityNumber: 0, severityText: '', traceId: '', spanId: '' }
-/** Severity numbers, 0 included, for which streams are looked up by number. */
-const SEVERITIES = 25
-
-/** What the records of one resource and scope have in common. */
-interface Shared {
-  readonly resource: Attributes
-  readonly scope: Scope
-  /** For records without anything special; undefined when the resource itself needs the long way. */
-  readonly plain: Plain | undefined
-}
-
-interface Plain {
-  readonly resource: Attributes
-  readonly push: Push
-  readonly special: SpecialKeys
-  /** What their lines end with. */
-  readonly tail: Uint8Array
-  /** By severity number. */
-  readonly streams: (Stream | undefined)[]
-}
-
 export class Converter {
   readonly #rules: LabelRules
   readonly #tenant: LokiConfig['tenant']
   readonly #staticTenant: string
   readonly #metadata: LokiConfig['structured_metadata']
+  readonly #resources: Resources
   readonly #entries = new EntryStore()
   readonly #record = new PlainRecord()
+  /** What the conversion at hand has used. */
+  readonly #used: Plain[] = []
 
-  /** `staticTenant`: of records for which nothing else says it. */
-  constructor(config: LokiConfig, staticTenant: string) {
+  /** `staticTenant`: of records for which nothing else says it. `made`: counts resources that were not kept. */
+  constructor(config: LokiConfig, staticTenant: string, made?: Counter) {
     this.#rules = new LabelRules(config)
     this.#tenant = config.tenant
     this.#staticTenant = staticTenant
     this.#metadata = config.structured_metadata
+    this.#resources = new Resources(this.#rules, config, made)
   }
 
   /** The pushes hold bytes that the next conversion overwrites: their bodies are made before it. */
   convert(batch: Batch, nowMs: number): Converted {
     const pushes = new Map<string, Push>()
-    const pushOf: (Push | undefined)[] = []
+    const runs: Run[] = []
     let droppedRecords = 0
     let unknownFormat = ''
+    this.#release()
     this.#entries.clear()
     for (const chunk of batch.chunks) {
+      const source = { bytes: chunk, view: new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength) }
       let shared: Shared | undefined
       let scopeNumber = -1
       items.reset('logs', chunk)
       while (items.next()) {
         if (items.scopeNumber !== scopeNumber || shared === undefined) {
-          shared = this.#sharedOf(chunk, batch, pushes)
+          shared = this.#resources.find(chunk, items.around)
           scopeNumber = items.scopeNumber
+          if (shared.plain !== undefined) this.#use(shared.plain, shared.resource, batch, pushes)
         }
         const { plain } = shared
-        if (plain !== undefined && this.#addPlain(plain, chunk, nowMs)) {
-          pushOf.push(plain.push)
+        if (plain !== undefined && this.#addPlain(plain, source, nowMs)) {
+          note(runs, plain.push)
           continue
         }
         const { resource, scope } = shared
         const record = readRecord(chunk, items.start, items.end, nowMs)
         const format = this.#rules.format(record.attributes, resource)
         const push = this.#pushFor(record.attributes, resource, batch, pushes)
-        if (this.#add(push, record, resource, scope, format)) pushOf.push(push)
-        else {
-          pushOf.push(undefined)
-          droppedRecords++
-          unknownFormat = format
-        }
+        const added = this.#add(push, record, resource, scope, format)
+        note(runs, added ? push : undefined)
+        if (added) continue
+        droppedRecords++
+        unknownFormat = format
       }
     }
+    this.#release()
     const filled = [...pushes.values()].filter((push) => push.records > 0)
-    return { pushes: filled, droppedRecords, unknownFormat, pushOf }
+    return { pushes: filled, droppedRecords, unknownFormat, runs }
   }
 
-  /** Of the resource and scope that the walker is in. */
-  #sharedOf(chunk: Uint8Array, batch: Batch, pushes: Map<string, Push>): Shared {
-    const { around } = items
-    const resource = attributesToJs(chunk, around.resourceStart, around.resourceEnd, RESOURCE.attributes)
-    const scope = readScope(chunk, around.scopeStart, around.scopeEnd)
-    if (!this.#isPlain(resource)) return { resource, scope, plain: undefined }
-    const push = this.#pushFor(NONE, resource, batch, pushes)
-    const taken = this.#rules.taken(this.#rules.labels(NO_RECORD, NONE, resource))
-    const special = new SpecialKeys([...taken, LEVEL, ...HINTS])
-    const tail = Buffer.from(`${sharedMembers(without(resource, taken), scope).join(',')}}`)
-    const streams = new Array<Stream | undefined>(SEVERITIES)
-    return { resource, scope, plain: { resource, push, special, tail, streams } }
+  #release(): void {
+    for (const plain of this.#used) plain.clear()
+    this.#used.length = 0
   }
 
-  /** True when label, tenant and line of a record without hints follow from its resource and severity. */
-  #isPlain(resource: Attributes): boolean {
-    if (!this.#rules.onlyDefaults || this.#metadata !== false || LEVEL in resource) return false
-    if (this.#rules.format(NONE, resource) !== 'json') return false
-    // The tenant may be in an attribute of the record.
-    const hint = resource[HINT_TENANT]
-    if (hint !== undefined && (typeof hint !== 'string' || resource[hint] === undefined)) return false
-    const source = this.#tenant?.source
-    return (
-      (source !== 'attributes' && source !== 'attribute') || resource[this.#tenant?.value ?? ''] !== undefined
-    )
+  #use(plain: Plain, resource: Attributes, batch: Batch, pushes: Map<string, Push>): void {
+    if (plain.push !== undefined) return
+    plain.push = this.#pushFor({}, resource, batch, pushes)
+    this.#used.push(plain)
   }
 
   /** Adds the record that the walker is at. False when it needs the long way. */
-  #addPlain(plain: Plain, chunk: Uint8Array, nowMs: number): boolean {
+  #addPlain(plain: Plain, source: Text, nowMs: number): boolean {
     const record = this.#record
-    const { push, streams } = plain
-    if (!record.read(chunk, items.start, items.end, plain.special, plain.tail, nowMs)) return false
-    const { severityNumber, line } = record
-    if (severityNumber >= SEVERITIES) return false
-    let stream = streams[severityNumber]
+    const entries = this.#entries
+    const { push } = plain
+    const end = record.write(source, items.start, items.end, plain, entries, nowMs)
+    if (end < 0 || push === undefined) return false
+    const { severityNumber } = record
+    let stream = plain.streams[severityNumber]
     if (stream === undefined) {
-      stream = streamFor(push, this.#rules.labels({ ...NO_RECORD, severityNumber }, NONE, plain.resource))
-      streams[severityNumber] = stream
+      if (severityNumber >= SEVERITIES) return false
+      const { pairs, name } = plain.nameOf(severityNumber)
+      stream = plain.streams[severityNumber] = streamOf(push, pairs, name)
     }
-    this.#entries.add(stream, record.seconds, record.nanos, line.bytes, line.length)
+    entries.close(stream, end)
     push.records++
     return true
   }
@@ -241,38 +215,43 @@ function streamFor(push: Push, labels: ReadonlyMap<string, string>): Stream {
   const known = push.byLabels.get(key)
   if (known) return known
   const pairs = labelPairs(labels)
-  const name = streamName(pairs)
-  let stream = push.streams.get(name)
-  if (!stream) {
-    stream = new Stream(pairs, name)
-    push.streams.set(name, stream)
-  }
+  const stream = streamOf(push, pairs, streamName(pairs))
   push.byLabels.set(key, stream)
   return stream
 }
 
-/** Without the hints and without what became a label or structured metadata. */
-function without(attributes: Attributes, taken: ReadonlySet<string>): Attributes {
-  let copy: Record<string, JsValue> | undefined
-  for (const key of Object.keys(attributes)) {
-    if (!taken.has(key) && !HINTS.has(key)) continue
-    copy ??= { ...attributes }
-    delete copy[key]
+function streamOf(push: Push, labels: LabelPairs, name: string): Stream {
+  let stream = push.streams.get(name)
+  if (!stream) {
+    stream = new Stream(labels, name)
+    push.streams.set(name, stream)
   }
-  return copy ?? attributes
+  return stream
+}
+
+function note(runs: Run[], push: Push | undefined): void {
+  const last = runs.at(-1)
+  if (last !== undefined && last.push === push) last.records++
+  else runs.push({ push, records: 1 })
 }
 
 /** A batch of the records whose push is among `failed`. */
 export function selectRecords(batch: Batch, converted: Converted, failed: ReadonlySet<Push>): Batch {
   const chunks: Uint8Array[] = []
   const assembler = new Assembler(4096)
-  let index = 0
+  const runs = converted.runs.values()
+  let run = runs.next().value
+  let left = run?.records ?? 0
   let count = 0
   for (const chunk of batch.chunks) {
     items.reset('logs', chunk)
     while (items.next()) {
-      const push = converted.pushOf[index++]
-      if (push === undefined || !failed.has(push)) continue
+      if (left === 0) {
+        run = runs.next().value
+        left = run?.records ?? 0
+      }
+      left--
+      if (run?.push === undefined || !failed.has(run.push)) continue
       assembler.add(items)
       count++
     }
