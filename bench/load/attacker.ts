@@ -20,7 +20,9 @@ const PAUSE_MS = 100
 const FLOODERS = 4
 /** How many connections are begun at a time. */
 const DIALS = 200
+/** Each connection that drips does so once in this time; they take turns. */
 const TRICKLE_MS = 2000
+const TURNS = 100
 const JUNK = Buffer.from('\x16\x03\x01\x00\x05hello', 'latin1')
 
 /** Attacks that hold many connections: what each sends at first, and now and then. */
@@ -77,10 +79,15 @@ async function hold(port: number, first: Buffer, later: Buffer, count: number): 
   }
   await fill()
   console.log('ready')
+  let turn = 0
   setInterval(() => {
-    if (later.length > 0) for (const socket of sockets) if (socket.writable) socket.write(later)
-    void fill()
-  }, TRICKLE_MS)
+    turn++
+    let index = 0
+    if (later.length > 0)
+      for (const socket of sockets)
+        if (index++ % TURNS === turn % TURNS && socket.writable) socket.write(later)
+    if (turn % TURNS === 0) void fill()
+  }, TRICKLE_MS / TURNS)
 }
 
 const [name = '', port = '0', count = '0'] = process.argv.slice(2)

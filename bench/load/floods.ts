@@ -20,20 +20,20 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { report } from '../../test/faults/support/settings.ts'
-import { createAuthority, createCertificate } from '../../test/support/certificates.ts'
-import { freePort } from '../../test/support/peers.ts'
-import { type RunningWeir, startWeir } from '../../test/support/weir.ts'
+import { counts, readMetric, rssMb, startTarget } from '../support/flood-target.ts'
 import {
   complaints,
   type FloodResult,
   type FloodRound,
   type Memory,
+  memoryReturned,
   ratioOf,
   TABLE_HEAD,
   tableRow,
   writeFloods,
 } from '../support/floods-table.ts'
-import { runLoad } from '../support/load.ts'
+import { Helper } from '../support/helper.ts'
+import type { LoadPlan, LoadResult } from './plan.ts'
 
 const ATTACKS: readonly (readonly [name: string, target: 'grpc' | 'http' | 'tls'])[] = [
   ['rapid reset', 'grpc'],
@@ -52,6 +52,8 @@ const ATTACKS: readonly (readonly [name: string, target: 'grpc' | 'http' | 'tls'
   ['slow HTTP bodies', 'http'],
 ]
 const LIMIT_MS = 60_000
+/** From the last connection to the first look: what it took to open them is not what it takes to hold them. */
+const SWING_MS = 500
 const LOOK_MS = 200
 /** How long memory may take to be given back. */
 const CALM_MS = 5000
@@ -67,26 +69,6 @@ const { values } = parseArgs({
 })
 const [roundCount, seconds] = [Number(values.rounds), Number(values.seconds)]
 
-async function start(): Promise<{ weir: RunningWeir; metricsUrl: string }> {
-  const port = await freePort()
-  const { cert, key } = createCertificate(createAuthority(), 'localhost')
-  const readers = [{ pull: { exporter: { prometheus: { host: '127.0.0.1', port } } } }]
-  const grpc = { endpoint: '127.0.0.1:0' }
-  const weir = await startWeir({
-    receivers: {
-      otlp: { protocols: { grpc, http: { endpoint: '127.0.0.1:0' } } },
-      'otlp/tls': { protocols: { grpc: { ...grpc, tls: { cert_pem: cert, key_pem: key } } } },
-    },
-    exporters: { nop: {} },
-    service: {
-      shards: 2,
-      telemetry: { metrics: { readers } },
-      pipelines: { traces: { receivers: ['otlp', 'otlp/tls'], exporters: ['nop'] } },
-    },
-  })
-  return { weir, metricsUrl: `http://127.0.0.1:${port}/metrics` }
-}
-
 async function attack(name: string, port: number): Promise<ChildProcess> {
   const script = join(import.meta.dirname, 'attacker.ts')
   const child = spawn(process.execPath, [script, name, String(port), values.connections], {
@@ -100,25 +82,6 @@ async function attack(name: string, port: number): Promise<ChildProcess> {
   return child
 }
 
-/** Sums of one metric over all its series, or by reason. */
-async function read(url: string, metric: string): Promise<Map<string, number>> {
-  const sums = new Map<string, number>()
-  for (const line of (await (await fetch(url)).text()).split('\n')) {
-    if (!line.startsWith(`${metric}{`)) continue
-    const reason = /reason="([^"]*)"/.exec(line)?.[1] ?? ''
-    sums.set(reason, (sums.get(reason) ?? 0) + Number(line.split(' ').at(-1)))
-  }
-  return sums
-}
-
-async function counts(url: string): Promise<Map<string, number>> {
-  const closed = await read(url, 'otelcol_receiver_closed_connections')
-  const failed = await read(url, 'otelcol_receiver_failed_requests')
-  return new Map([...closed, ...[...failed].map(([reason, count]) => [`request ${reason}`, count] as const)])
-}
-
-const rssMb = (pid: number) =>
-  Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024)
 /**
  * CPU of Weir while this runs, in percent of one core: the part of the picture that a busy machine does not
  * blur.
@@ -133,24 +96,27 @@ async function withCpu<T>(run: () => Promise<T>): Promise<readonly [result: T, p
   return [result, ((ticks() - before) * 1000) / (performance.now() - startMs)]
 }
 
-const { weir, metricsUrl } = await start()
+const { weir, tidy, metricsUrl } = await startTarget()
+const driver = new Helper('driver.ts')
 const port = (target: 'grpc' | 'http' | 'tls') =>
   target === 'tls'
     ? weir.port('receivers/otlp/tls/protocols/grpc')
     : weir.port(`receivers/otlp/protocols/${target}`)
 const measure = (length = seconds) =>
-  runLoad({
-    protocol: 'grpc',
-    port: port('grpc'),
-    connections: 8,
-    items: 10,
-    serial: 0,
-    seconds: length,
-    calls: 8,
-    rate: 200,
-  })
+  driver.ask<LoadResult>(
+    JSON.stringify({
+      protocol: 'grpc',
+      port: port('grpc'),
+      connections: 8,
+      items: 10,
+      serial: 0,
+      seconds: length,
+      calls: 8,
+      rate: 200,
+    } satisfies LoadPlan),
+  )
 const connections = async () =>
-  [...(await read(metricsUrl, 'otelcol_receiver_connections')).values()].reduce(
+  [...(await readMetric(metricsUrl, 'otelcol_receiver_connections')).values()].reduce(
     (sum, count) => sum + count,
     0,
   )
@@ -158,15 +124,20 @@ const connections = async () =>
 /** Used heap and what lies outside of it: what the memory limiter steers by. */
 const ledgerMb = async () =>
   Math.round(
-    [...(await read(metricsUrl, 'otelcol_process_memory_ledger')).values()].reduce(
+    [...(await readMetric(metricsUrl, 'otelcol_process_memory_ledger')).values()].reduce(
       (sum, bytes) => sum + bytes,
       0,
     ) /
       2 ** 20,
   )
 
+interface MemoryNow {
+  readonly rss: number
+  readonly ledger: number
+}
+
 /** Looks at the memory until it is told to stop. */
-function watchMemory(): () => Promise<{ rss: number; ledger: number }> {
+function watchMemory(): () => Promise<MemoryNow> {
   const most = { rss: 0, ledger: 0 }
   let watching = true
   const done = (async () => {
@@ -183,12 +154,16 @@ function watchMemory(): () => Promise<{ rss: number; ledger: number }> {
   }
 }
 
-/** Until the attackers are gone and the memory is back, or time is over. */
-async function calm(before: { rss: number; ledger: number }): Promise<void> {
+/** Waits until the attackers are gone and the memory is back, or time is over. */
+async function calm(before: MemoryNow, most: MemoryNow): Promise<MemoryNow> {
   const untilMs = performance.now() + CALM_MS
-  while (performance.now() < untilMs) {
-    if ((await connections()) === 0 && (rssMb(weir.pid) <= before.rss || (await ledgerMb()) <= before.ledger))
-      return
+  tidy()
+  while (true) {
+    const after = { rss: rssMb(weir.pid), ledger: await ledgerMb() }
+    const back = (key: keyof MemoryNow) =>
+      memoryReturned({ before: before[key], most: most[key], after: after[key] })
+    const all = (await connections()) === 0 && back('rss') && back('ledger')
+    if (all || performance.now() > untilMs) return after
     await sleep(LOOK_MS)
   }
 }
@@ -203,6 +178,7 @@ async function rounds(name: string, target: 'grpc' | 'http' | 'tls'): Promise<Fl
   let [quiet, cpuBeforePercent] = await withCpu(() => measure())
   for (let round = 0; round < roundCount; round++) {
     const attacker = await attack(name, port(target))
+    await sleep(SWING_MS)
     const memory = watchMemory()
     const [loud, cpuMeanwhilePercent] = await withCpu(() => measure())
     const seen = await memory()
@@ -218,30 +194,32 @@ async function rounds(name: string, target: 'grpc' | 'http' | 'tls'): Promise<Fl
     errors += loud.errors + (loud.refusals?.lost ?? 0)
     ;[quiet, cpuBeforePercent] = [after, cpuAfter]
   }
-  await calm(memoryBefore)
+  const memoryAfter = await calm(memoryBefore, most)
   const counted = [...(await counts(metricsUrl))]
     .map(
       ([reason, count]) =>
         [reason, Math.round((count - (countedBefore.get(reason) ?? 0)) / roundCount)] as const,
     )
     .filter(([, count]) => count > 0)
-  const memoryOf = (key: 'rss' | 'ledger', after: number): Memory => ({
+  const memoryOf = (key: keyof MemoryNow): Memory => ({
     before: memoryBefore[key],
     most: most[key],
-    after,
+    after: memoryAfter[key],
   })
   return {
     attack: name,
     date: new Date().toISOString().slice(0, 10),
     ...{ rounds: list, held, errors, counted: Object.fromEntries(counted) },
-    rssMb: memoryOf('rss', rssMb(weir.pid)),
-    ledgerMb: memoryOf('ledger', await ledgerMb()),
+    rssMb: memoryOf('rss'),
+    ledgerMb: memoryOf('ledger'),
   }
 }
 
 const descriptors = /Max open files\s+(\d+)/.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
 console.log(`Node ${process.version}, ${cpus().length} cores, file descriptors ${descriptors}`)
 await measure(3)
+tidy()
+await sleep(CALM_MS / 2)
 console.log(TABLE_HEAD)
 const results: FloodResult[] = []
 for (const [name, target] of ATTACKS) {
@@ -253,6 +231,7 @@ for (const [name, target] of ATTACKS) {
 const errorLines = weir.log.filter((line) => line.level === 'error' || line.level === 'raw')
 if (errorLines.length > 0)
   console.log(`errors in the log: ${errorLines.length} ${JSON.stringify(errorLines[0])}`)
+driver.stop()
 const code = await weir.stop()
 await weir[Symbol.asyncDispose]()
 const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()

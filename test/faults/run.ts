@@ -51,8 +51,11 @@ const fileOf = (suite: Suite) => join(CACHE, suite.name.replaceAll(/[^a-z0-9]+/g
 
 function commandOf(suite: Suite, full: boolean): readonly string[] {
   const { script, files = [], title } = suite
-  if (script !== undefined)
-    return [process.execPath, ...(script.flags ?? []), script.path, ...(full ? script.full : script.short)]
+  if (script !== undefined) {
+    const seed = script.seeded === true ? ['--seed', SEED] : []
+    const given = full ? script.full : script.short
+    return [process.execPath, ...(script.flags ?? []), script.path, ...given, ...seed]
+  }
   const reports = ['--reporter=default', '--reporter=json', `--outputFile.json=${fileOf(suite)}.json`]
   const paths = files.map((file) => `test/faults/${file}`)
   return [...VITEST, '--no-file-parallelism', ...reports, ...(title ? ['-t', `^${title}`] : []), ...paths]

@@ -23,6 +23,8 @@ export interface Script {
   readonly flags?: readonly string[]
   readonly full: readonly string[]
   readonly short: readonly string[]
+  /** It takes the seed as `--seed`. */
+  readonly seeded?: boolean
   /** Its result, where it does not report one itself. */
   readonly read?: (output: string) => Omit<Result, 'suite'> | undefined
 }
@@ -46,7 +48,7 @@ const FLOODS: Script = {
 interface FuzzLine {
   readonly target: string
   readonly inputs: number
-  readonly findings?: readonly unknown[]
+  readonly findings?: readonly { readonly error: string }[]
   readonly rssGrowthMb?: number
 }
 
@@ -56,9 +58,18 @@ function readFuzz(output: string): Omit<Result, 'suite'> | undefined {
   const targets = lines.map((line) => JSON.parse(line) as FuzzLine).filter(({ target }) => target !== 'all')
   if (targets.length === 0) return undefined
   const inputs = targets.reduce((sum, each) => sum + each.inputs, 0)
-  const findings = targets.reduce((sum, each) => sum + (each.findings?.length ?? 0), 0)
+  const errors = targets.flatMap(({ target, findings = [] }) =>
+    findings.map(({ error }) => `${target}: ${error.split('\n')[0]}`),
+  )
   const grown = targets.map(({ target, rssGrowthMb = 0 }) => `${target} ${Math.round(rssGrowthMb)}`)
-  return { faults: `${inputs} inputs`, counts: { findings, 'RSS growth in MB:': grown.join(', ') } }
+  return {
+    faults: `${inputs} inputs`,
+    counts: {
+      findings: errors.length,
+      ...(errors[0] !== undefined && { first: errors[0] }),
+      'RSS growth in MB:': grown.join(', '),
+    },
+  }
 }
 
 export const GROUPS: readonly (readonly Suite[])[] = [
@@ -112,7 +123,8 @@ export const GROUPS: readonly (readonly Suite[])[] = [
         path: 'test/fuzz/run.ts',
         flags: ['--expose-gc', '--max-semi-space-size=8'],
         full: ['--full'],
-        short: ['--count', '20000'],
+        short: ['--count', '10000'],
+        seeded: true,
         read: readFuzz,
       },
     },
