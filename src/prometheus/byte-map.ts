@@ -8,15 +8,18 @@ import { hashRange, sameBytes } from './byte-area.ts'
 export class ByteMap<V> {
   readonly #limit: number
   readonly #keyLimitBytes: number
+  readonly #totalLimitBytes: number
+  #totalBytes = 0
   #slots: Int32Array
   #keys: Uint8Array[] = []
   #hashes: number[] = []
   #values: V[] = []
 
-  /** Keys longer than `keyLimitBytes` are not kept. */
-  constructor(limit: number, keyLimitBytes = 1024) {
+  /** Keys longer than `keyLimitBytes` are not kept, and of all of them together no more than `totalLimitBytes`. */
+  constructor(limit: number, keyLimitBytes = 1024, totalLimitBytes = Number.POSITIVE_INFINITY) {
     this.#limit = limit
     this.#keyLimitBytes = keyLimitBytes
+    this.#totalLimitBytes = totalLimitBytes
     this.#slots = new Int32Array(64).fill(-1)
   }
 
@@ -39,7 +42,8 @@ export class ByteMap<V> {
 
   set(bytes: Uint8Array, start: number, end: number, value: V): void {
     if (end - start > this.#keyLimitBytes) return
-    if (this.#keys.length >= this.#limit) {
+    if (this.#keys.length >= this.#limit || this.#totalBytes + end - start > this.#totalLimitBytes) {
+      this.#totalBytes = 0
       this.#keys = []
       this.#hashes = []
       this.#values = []
@@ -48,6 +52,7 @@ export class ByteMap<V> {
     const hash = hashRange(bytes, start, end)
     const key = Buffer.allocUnsafeSlow(end - start)
     for (let index = start; index < end; index++) key[index - start] = bytes[index]!
+    this.#totalBytes += key.length
     this.#keys.push(key)
     this.#hashes.push(hash)
     this.#values.push(value)

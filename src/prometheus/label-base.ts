@@ -181,12 +181,14 @@ export function prepareBase(
 /** Resources and scopes that are kept prepared; a key is their encoded content. */
 const MAX_PREPARED = 1024
 const MAX_KEY_BYTES = 8192
+/** Of all keys of a kind: 4 KB each, where all 1024 are kept. What is made of a key takes a few times its length. */
+const MAX_KEYS_BYTES = 4 * 1024 * 1024
 
 /** Keeps what batch after batch has in common: resources and scopes, by their encoded bytes. */
 export class BaseCache {
   readonly options: BaseOptions
-  readonly #resources = new ByteMap<PreparedResource>(MAX_PREPARED, MAX_KEY_BYTES)
-  readonly #bases = new ByteMap<LabelBase>(MAX_PREPARED, MAX_KEY_BYTES)
+  readonly #resources = new ByteMap<PreparedResource>(MAX_PREPARED, MAX_KEY_BYTES, MAX_KEYS_BYTES)
+  readonly #bases = new ByteMap<LabelBase>(MAX_PREPARED, MAX_KEY_BYTES, MAX_KEYS_BYTES)
   readonly #key = new ByteArea(1024)
 
   constructor(options: BaseOptions) {
