@@ -29,15 +29,18 @@ export interface Script {
   readonly read?: (output: string) => Omit<Result, 'suite'> | undefined
 }
 
-const of = (file: string) => (name: string, title: string, minutes: number, runs?: number) => ({
-  ...{ name, minutes, files: [`${file}.test.ts`], title },
-  ...(runs !== undefined && { environment: { WEIR_RUNS: String(runs) } }),
-})
+const of =
+  (file: string) =>
+  (name: string, title: string, minutes: number, runs?: number): Suite => ({
+    ...{ name, minutes, files: [`${file}.test.ts`], title },
+    ...(runs !== undefined && { environment: { WEIR_RUNS: String(runs) } }),
+  })
 const storage = of('storage')
 const operation = of('operation')
 const network = of('network')
 const outage = of('outage')
 const kill = of('kill')
+const reload = of('reload')
 
 const FLOODS: Script = {
   path: 'bench/load/floods.ts',
@@ -72,22 +75,27 @@ function readFuzz(output: string): Omit<Result, 'suite'> | undefined {
   }
 }
 
+const alone = (name: string, minutes: number, ...files: string[]): Suite => ({
+  ...{ name, minutes },
+  files: files.map((file) => `${file}.test.ts`),
+})
+
 export const GROUPS: readonly (readonly Suite[])[] = [
   [
-    storage('corruptions of the log', 'corruptions', 0.5, 500),
-    of('power-cut')('power cut, fsync: true', '', 1),
-  ],
-  [
-    storage('random lives of the log', 'random lives', 1, 500),
+    alone('power cut, fsync: true', 2.3, 'power-cut'),
+    storage('corruptions of the log', 'corruptions', 0.3, 500),
+    storage('random lives of the log', 'random lives', 0.5, 500),
     storage('power cuts of the log alone', 'power cuts', 0.5, 500),
   ],
   [operation('disk full (8 MiB)', 'a full disk', 0.3)],
+  [alone('disk smaller than a file', 0.5, 'small-disk')],
   [operation('SIGTERM, slow backend', 'SIGTERM under load', 1.2)],
   [operation('SIGTERM, hung backend, storage', 'SIGTERM with a hung', 1.5)],
   [operation('wall clock +-1 h', 'the wall clock', 0.7)],
   [operation('hung branch of a fan-out', 'a backend that is stopped', 0.8)],
-  [{ name: 'death of a shard', minutes: 0.7, files: ['shards.test.ts'] }],
-  [{ name: 'requests that end their shard', minutes: 0.5, files: ['parked.test.ts'] }],
+  [alone('death of a shard', 0.7, 'shards')],
+  [alone('the shard of the next stage is down', 0.5, 'kept')],
+  [alone('requests that end their shard', 0.5, 'parked')],
   [
     network('bad network, otlp_http', 'a bad network between the HTTP', 0.8),
     network('scripted backend, otlp_http', 'an HTTP backend', 0.8),
@@ -97,23 +105,23 @@ export const GROUPS: readonly (readonly Suite[])[] = [
     network('scripted backend, otlp_grpc', 'a gRPC backend', 0.8),
   ],
   [
-    {
-      name: 'hostile clients and backends, full queues',
-      minutes: 0.7,
-      files: ['sending', 'connections', 'http2-floods', 'bombs', 'hostile-backends'].map(
-        (file) => `${file}.test.ts`,
-      ),
-    },
+    alone(
+      'hostile clients and backends, full queues',
+      0.7,
+      ...['sending', 'connections', 'http2-floods', 'bombs', 'hostile-backends'],
+    ),
   ],
-  [of('reload')('reload every 2 s', '\\d+ reloads', 4)],
-  [kill('kill -9', 'killed', 8)],
-  [outage('backend down, memory limit of 1000 MiB', 'the memory limiter', 5.5)],
+  [reload('reload every 2 s', '\\d+ reloads', 3.7)],
+  [reload('what lives on through a reload', 'a (trace that is half|queue that waits|changed exporter)', 0.3)],
+  [kill('kill -9 in quick succession', 'killed \\d+ times in quick', 1)],
+  [kill('kill -9', 'killed \\d+ times under', 8)],
+  [outage('backend down, memory limit of 1000 MiB', 'the memory limiter', 5.4)],
   [
     outage('backend down, queue of 50 requests', 'a full queue', 5.2),
     outage('remote write receiver down', 'remote write: every', 5.2),
     outage('remote write receiver down, batch in front of a small queue', 'remote write behind batch', 5.2),
   ],
-  [{ name: 'floods and 10000 connections', minutes: 7.5, script: FLOODS }],
+  [{ name: 'floods and 10000 connections', minutes: 7, script: FLOODS }],
   [kill('kill -9, Go collector for comparison', 'the Go collector', 1.5)],
   [
     {
