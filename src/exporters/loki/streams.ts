@@ -48,6 +48,12 @@ export interface Converted {
   readonly runs: readonly Run[]
 }
 
+interface Outcome {
+  readonly runs: Run[]
+  droppedRecords: number
+  unknownFormat: string
+}
+
 /** Records side by side that are in the same push; in none when they were dropped. */
 interface Run {
   readonly push: Push | undefined
@@ -78,41 +84,56 @@ export class Converter {
   /** The pushes hold bytes that the next conversion overwrites: their bodies are made before it. */
   convert(batch: Batch, nowMs: number): Converted {
     const pushes = new Map<string, Push>()
-    const runs: Run[] = []
-    let droppedRecords = 0
-    let unknownFormat = ''
+    const outcome: Outcome = { runs: [], droppedRecords: 0, unknownFormat: '' }
     this.#release()
     this.#entries.clear()
-    for (const chunk of batch.chunks) {
-      const source = { bytes: chunk, view: new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength) }
-      let shared: Shared | undefined
-      let scopeNumber = -1
-      items.reset('logs', chunk)
-      while (items.next()) {
-        if (items.scopeNumber !== scopeNumber || shared === undefined) {
-          shared = this.#resources.find(chunk, items.around)
-          scopeNumber = items.scopeNumber
-          if (shared.plain !== undefined) this.#use(shared.plain, shared.resource, batch, pushes)
-        }
-        const { plain } = shared
-        if (plain !== undefined && this.#addPlain(plain, source, nowMs)) {
-          note(runs, plain.push)
-          continue
-        }
-        const { resource, scope } = shared
-        const record = readRecord(chunk, items.start, items.end, nowMs)
-        const format = this.#rules.format(record.attributes, resource)
-        const push = this.#pushFor(record.attributes, resource, batch, pushes)
-        const added = this.#add(push, record, resource, scope, format)
-        note(runs, added ? push : undefined)
-        if (added) continue
-        droppedRecords++
-        unknownFormat = format
-      }
-    }
+    for (const chunk of batch.chunks) this.#convertChunk(chunk, batch, pushes, outcome, nowMs)
     this.#release()
     const filled = [...pushes.values()].filter((push) => push.records > 0)
-    return { pushes: filled, droppedRecords, unknownFormat, runs }
+    return { pushes: filled, ...outcome }
+  }
+
+  /** Of its own, so that the compiler gets it in one piece, and not a loop that is entered in its middle. */
+  #convertChunk(
+    chunk: Uint8Array,
+    batch: Batch,
+    pushes: Map<string, Push>,
+    outcome: Outcome,
+    nowMs: number,
+  ): void {
+    const source = { bytes: chunk, view: new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength) }
+    let shared: Shared | undefined
+    let scopeNumber = -1
+    items.reset('logs', chunk)
+    while (items.next()) {
+      if (items.scopeNumber !== scopeNumber || shared === undefined) {
+        shared = this.#resources.find(chunk, items.around)
+        scopeNumber = items.scopeNumber
+        if (shared.plain !== undefined) this.#use(shared.plain, shared.resource, batch, pushes)
+      }
+      const { plain } = shared
+      if (plain !== undefined && this.#addPlain(plain, source, nowMs)) note(outcome.runs, plain.push)
+      else this.#addLong(chunk, shared, batch, pushes, outcome, nowMs)
+    }
+  }
+
+  /** Adds the record that the walker is at over objects. */
+  #addLong(
+    chunk: Uint8Array,
+    { resource, scope }: Shared,
+    batch: Batch,
+    pushes: Map<string, Push>,
+    outcome: Outcome,
+    nowMs: number,
+  ): void {
+    const record = readRecord(chunk, items.start, items.end, nowMs)
+    const format = this.#rules.format(record.attributes, resource)
+    const push = this.#pushFor(record.attributes, resource, batch, pushes)
+    const added = this.#add(push, record, resource, scope, format)
+    note(outcome.runs, added ? push : undefined)
+    if (added) return
+    outcome.droppedRecords++
+    outcome.unknownFormat = format
   }
 
   #release(): void {
@@ -230,7 +251,7 @@ function streamOf(push: Push, labels: LabelPairs, name: string): Stream {
 }
 
 function note(runs: Run[], push: Push | undefined): void {
-  const last = runs.at(-1)
+  const last = runs[runs.length - 1]
   if (last !== undefined && last.push === push) last.records++
   else runs.push({ push, records: 1 })
 }
