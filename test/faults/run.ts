@@ -54,7 +54,7 @@ function commandOf(suite: Suite, full: boolean): readonly string[] {
   if (script !== undefined) {
     const seed = script.seeded === true ? ['--seed', SEED] : []
     const given = full ? script.full : script.short
-    return [process.execPath, ...(script.flags ?? []), script.path, ...given, ...seed]
+    return [...script.command, ...given, ...seed]
   }
   const reports = ['--reporter=default', '--reporter=json', `--outputFile.json=${fileOf(suite)}.json`]
   const paths = files.map((file) => `test/faults/${file}`)
