@@ -129,7 +129,8 @@ async function killAgainAndAgain(start: (setup: Setup) => Promise<Collector>, ki
       startsMs.push(performance.now() - began)
       if (life === 0) load.start()
       if (life < kills) {
-        await sleep(200 + draw() * 1800)
+        // One life in four is long enough for decisions that fall after what the crash before left.
+        await sleep(200 + draw() * (life % 4 === 1 ? 4800 : 1800))
         if (performance.now() - load.lastAckMs < 200) underLoad++
         await collector.kill()
         books.crash()
