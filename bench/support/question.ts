@@ -113,9 +113,9 @@ export const MAIN: Length = { warmUpSeconds: 2, seconds: 6, settleSeconds: 0.4 }
 export const SHORT: Length = { warmUpSeconds: 1.5, seconds: 3.5, settleSeconds: 0.4 }
 /**
  * With tail sampling. What is held grows until the first decisions, and what decides is compiled after them, so the warm-up lasts
- * three decision waits. Decisions come 2 s after the first span, at the tick after; a batch waits 1 s more at most.
+ * five decision waits. Decisions come 2 s after the first span, at the tick after; a batch waits 1 s more at most.
  */
-export const HOLDING: Length = { warmUpSeconds: 6, seconds: 6, settleSeconds: 3.6 }
+export const HOLDING: Length = { warmUpSeconds: 10, seconds: 6, settleSeconds: 3.6 }
 export const SIDE_ROUNDS = 3
 
 export const CPU: Figure = { label: 'CPU us/item', digits: 2, pick: (run) => run.cpuMicrosPerItem }

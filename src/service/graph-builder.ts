@@ -18,7 +18,7 @@ import type { ConfiguredComponent, PipelineConfig, ServiceConfig } from '../conf
 import { SIGNALS, type Signal } from '../otlp/batch.ts'
 import { wrapExporter } from '../sending/shell.ts'
 import { detailedTelemetry, sendingTelemetry } from '../sending/telemetry.ts'
-import { handOver } from '../workers/hand-over.ts'
+import { handOver, WHOLE_SHARDS } from '../workers/hand-over.ts'
 import { balance } from './balance.ts'
 import { processorEdges, ReceiverEdge } from './edge.ts'
 import { createHost, type Environment } from './environment.ts'
@@ -308,14 +308,15 @@ class GraphBuilder {
     const { meter } = this.#environment
     const edges: Partial<Record<Signal, ReceiverEdge>> = {}
     for (const signal of SIGNALS) {
-      const branches = this.#config.service.pipelines
-        .filter((pipeline) => pipeline.signal === signal && pipeline.receivers.includes(id))
-        .map((pipeline) => this.#pipeline(pipeline))
-      if (branches.length === 0) continue
+      const pipelines = this.#config.service.pipelines.filter(
+        (pipeline) => pipeline.signal === signal && pipeline.receivers.includes(id),
+      )
+      if (pipelines.length === 0) continue
       const stage = `receivers/${id}/${signal}`
-      const head = fanOut(branches)
+      const head = fanOut(pipelines.map((pipeline) => this.#pipeline(pipeline)))
       this.#stages.set(stage, head)
-      edges[signal] = new ReceiverEdge(balance(head, stage, this.#environment), meter, id, signal)
+      const balanced = this.#goesToAll(pipelines) ? head : balance(head, stage, this.#environment)
+      edges[signal] = new ReceiverEdge(balanced, meter, id, signal)
     }
     if (Object.keys(edges).length === 0) return // Configured, but in no pipeline: it is never built.
     const identity = this.#identity('receiver', component, { signals: Object.keys(edges) })
@@ -325,6 +326,19 @@ class GraphBuilder {
       this.#keepAnswer(`receivers/${id}`)
       this.#receivers.push({ id, component, identity, uses, inlets, edges, from, owned: false })
     } else this.#receivers.push(this.#newReceiver(component, identity, edges))
+  }
+
+  /**
+   * Whether requests go to each of few shards anyway, for the traces that it owns. Balanced as well, they would come back in
+   * halves, which costs more than it takes off a busy shard: 10 % of the throughput of one connection.
+   */
+  #goesToAll(pipelines: readonly PipelineConfig[]): boolean {
+    const { processors } = this.#config
+    const traced = (id: string) => get(processors, id).definition.affinity === 'trace'
+    return (
+      this.#environment.links.length <= WHOLE_SHARDS &&
+      pipelines.every((pipeline) => pipeline.processors.some(traced))
+    )
   }
 
   #newReceiver(

@@ -65,7 +65,7 @@ function sendTo(link: Link, stage: string, batch: Batch, answered: boolean): Pro
  * span, by which two shards cost more than one in tail sampling. Of more shards, most would read most of it
  * in vain.
  */
-const WHOLE_SHARDS = 4
+export const WHOLE_SHARDS = 4
 
 /** Lets every shard that owns some of the items have the whole batch, and take its own from it. */
 async function handOverWhole(

@@ -28,6 +28,7 @@ import {
   type ParcelChunk,
   packContext,
   unpackContext,
+  type Waiting,
 } from './parcel.ts'
 
 /** Payload under way to one peer, taken and not yet acknowledged. */
@@ -41,15 +42,6 @@ export const MOST_BLOCKED = 10_000
  */
 const ARENAS_BYTES = 8 * 1024 * 1024
 
-interface Waiting {
-  readonly resolve: (items: number) => void
-  readonly reject: (error: Error) => void
-  readonly bytes: number
-  /** The place of its only chunk, or -1: see `parcel`. */
-  readonly place: number
-  readonly parcel: Parcel | undefined
-}
-
 /**
  * Kinds of records. A parcel has: stage number, delivery or not, signal and ownership in one word; items;
  * place; length; and of its delivery the journal, else the deadline (0 = none): nobody waits for what lies in
@@ -60,6 +52,10 @@ const PARCEL = 1
 const ACK = 2
 /** Records that are read at a time: what they bring about, acknowledgements above all, happens in between. */
 const MOST_RECORDS = 16
+/** Waking a peer costs 20 microseconds here and there: for so many parcels at a time, and when the turn ends. */
+const PARCELS_A_RING = 3
+/** How often a shard that waits for acknowledgements looks in vain before it asks to be woken. */
+const VAIN_LOOKS = 4
 /** A message that only wakes. */
 const BELL = 0
 
@@ -75,6 +71,9 @@ export class Link {
   #scheduled = false
   /** Something came a moment ago: look again at the next turn, instead of being woken by a message. */
   #awake = false
+  #vainLooks = 0
+  /** Parcels that the peer, if it sleeps, has not been woken for. */
+  #unheard = 0
   #nextId = 1
   #underWayBytes = 0
   /** Parcels in messages that are not acknowledged: until they are, what follows must not overtake them. */
@@ -136,6 +135,7 @@ export class Link {
     this.#port = undefined
     this.#outgoing = {}
     this.#awake = false
+    this.#unheard = 0
     this.#arena = undefined
     this.#peerArena = undefined
     this.#outbox = undefined
@@ -208,7 +208,7 @@ export class Link {
     const taken = new Promise<number>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject, bytes, place, parcel })
     })
-    if (parcel === undefined) this.#ring()
+    if (parcel === undefined && ++this.#unheard >= PARCELS_A_RING) this.#ring()
     else this.#schedule()
     return taken
   }
@@ -264,6 +264,7 @@ export class Link {
 
   readonly #turn = (): void => {
     this.#scheduled = false
+    if (this.#unheard > 0) this.#ring()
     const message = this.#outgoing
     if (!isEmpty(message)) {
       this.#outgoing = {}
@@ -277,6 +278,7 @@ export class Link {
    * there of acknowledgements, for the same reason.
    */
   #ring(): void {
+    this.#unheard = 0
     if (this.#outbox?.claimWaking()) this.#port?.postMessage(BELL)
     this.#inbox?.drainKind(ACK, this.#take)
   }
@@ -285,7 +287,10 @@ export class Link {
   #poll(most = MOST_RECORDS): void {
     const inbox = this.#inbox
     if (inbox === undefined) return
-    this.#awake = inbox.drain(this.#take, most) > 0 || !inbox.sleep()
+    const taken = inbox.drain(this.#take, most)
+    this.#vainLooks = taken > 0 ? 0 : this.#vainLooks + 1
+    const lingers = this.#waiting.size > 0 && this.#vainLooks <= VAIN_LOOKS
+    this.#awake = taken > 0 || lingers || !inbox.sleep()
     if (this.#awake) this.#schedule()
   }
 

@@ -24,6 +24,16 @@ export interface Parcel {
   readonly context: PackedContext | undefined
   readonly delivery: PackedDelivery | undefined
 }
+/** A parcel under way: the caller that waits for its acknowledgement. */
+export interface Waiting {
+  readonly resolve: (items: number) => void
+  readonly reject: (error: Error) => void
+  readonly bytes: number
+  /** The place of its only chunk, or -1: see `parcel`. */
+  readonly place: number
+  readonly parcel: Parcel | undefined
+}
+
 interface PackedContext extends Omit<RequestContext, 'metadata' | 'delivery'> {
   readonly metadata?: RequestContext['metadata']
 }
