@@ -12,7 +12,7 @@ import type { RequestContext } from '../otlp/batch.ts'
 export const KEPT_BYTES = 32 * 1024 * 1024
 const KEPT_BATCHES = 10_000
 /** Longer than the first starts anew of a shard take, and short beside what a shard that dies again and again would hold up. */
-export const KEPT_MS = 5000
+const KEPT_MS = 5000
 const TRY_MS = 50
 
 const MOST_DEATHS = 2

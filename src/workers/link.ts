@@ -274,8 +274,8 @@ export class Link {
   }
 
   /**
-   * Wakes the peer at once: the turn may go on for long, and meanwhile the peer can work. It also sees what is
-   * there of acknowledgements, for the same reason.
+   * Wakes the peer before the turn ends: that may take long, and meanwhile the peer can work. It also sees what
+   * is there of acknowledgements, for the same reason.
    */
   #ring(): void {
     this.#unheard = 0

@@ -37,7 +37,7 @@ export class SpecialKeys {
   }
 }
 
-export class KeyShape {
+class KeyShape {
   /** All keys are plain ones, and none comes twice. */
   plain = false
   /** By place in the line: the number of the attribute, and the end of the text before its value. */

@@ -5,20 +5,12 @@
  * The same text comes from json-buffer.ts; these are for the bytes that every record has.
  */
 import { JsonBuffer } from '../../otlp/json-buffer.ts'
+import { HEX, HTML_ESCAPES } from '../../otlp/json-escapes.ts'
 
 const HIGH_BITS = 0x80808080 | 0
 const ONES = 0x01010101
 const [QUOTE, BACKSLASH, MINUS, ZERO] = [0x22, 0x5c, 0x2d, 0x30]
 
-/** 0: as it is. 1: backslash, u, four digits. A letter: backslash and that letter. 2: UTF-8 over 127. */
-const MARKS = new Uint8Array(256)
-MARKS.fill(1, 0, 32)
-MARKS.fill(2, 128)
-for (const letter of '<>&') MARKS[letter.charCodeAt(0)] = 1
-for (const [letter, byte] of Object.entries({ '"': 34, '\\': 92, b: 8, f: 12, n: 10, r: 13, t: 9 }))
-  MARKS[byte] = letter.charCodeAt(0)
-
-const HEX = Buffer.from('0123456789abcdef')
 /** The two digits of a byte, the first one in the low half. */
 const HEX_PAIRS = Uint16Array.from({ length: 256 }, (_, byte) => HEX[byte >>> 4]! + HEX[byte & 15]! * 256)
 
@@ -68,7 +60,7 @@ export function putString(target: Text, at: number, source: Text, start: number,
     const stop = Math.min(from + 4, end)
     while (from < stop) {
       const byte = bytes[from++]!
-      const mark = MARKS[byte]!
+      const mark = HTML_ESCAPES[byte]!
       if (mark === 0) out[at++] = byte
       else if (mark === 2) return putRare(out, begin, bytes, start, end)
       else at = putEscape(target, at, byte, mark)
