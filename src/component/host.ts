@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net'
 import type { Clock } from './clock.ts'
 import type { IsolatedBatch, IsolatedResult } from './isolation.ts'
+import type { Recovery } from './recovery.ts'
 
 /** A limit for the whole process, shared by all shards through shared memory. Survives the death of a shard. */
 export interface Budget {
@@ -66,6 +67,7 @@ export interface Host {
   readonly shards: number
   readonly clock: Clock
   readonly memory: MemoryLedger
+  readonly recovery: Recovery
   /** The budget called `name` of this component id; the same on every shard. */
   budget(name: string, limit: number): Budget
   rateBudget(name: string, perSecond: number, burst: number): RateBudget

@@ -37,25 +37,33 @@ export interface Decisions {
 
 export const NO_DECISIONS: readonly Decisions[] = []
 
+/** Where a request of a log comes from. */
+export interface DeliveryOrigin {
+  readonly decided: readonly Decisions[]
+  readonly recoveredAge: number | undefined
+}
+
+/** Of a request that came just now. */
+export const NEW: DeliveryOrigin = { decided: NO_DECISIONS, recoveredAge: undefined }
+
 export class Delivery {
   readonly journal: Journal
   /** Of a request that comes from the log: what was decided before on what is in it. */
   readonly decided: readonly Decisions[]
-  /** It is among what a crash left, and more of that may follow. */
-  readonly recovered: boolean
+  /**
+   * Of a request that a crash left: for how many seconds collectors have lived since it came. Of any other:
+   * undefined.
+   */
+  readonly recoveredAge: number | undefined
   readonly #end: (error: unknown) => void
   #holds = 1
   #error: unknown
 
   /** Held once, by its maker. `end` is called once. */
-  constructor(
-    journal: Journal,
-    { decided, recovered }: { readonly decided: readonly Decisions[]; readonly recovered: boolean },
-    end: (error: unknown) => void,
-  ) {
+  constructor(journal: Journal, { decided, recoveredAge }: DeliveryOrigin, end: (error: unknown) => void) {
     this.journal = journal
     this.decided = decided
-    this.recovered = recovered
+    this.recoveredAge = recoveredAge
     this.#end = end
   }
 
@@ -79,8 +87,9 @@ export function worse(known: unknown, error: unknown): unknown {
 export function joinDeliveries(deliveries: readonly Delivery[]): Delivery {
   for (const delivery of deliveries) delivery.hold()
   const decided = deliveries.flatMap((delivery) => delivery.decided)
-  const recovered = deliveries.some((delivery) => delivery.recovered)
-  return new Delivery(joinJournals(deliveries), { decided, recovered }, (error) => {
+  const ages = deliveries.flatMap(({ recoveredAge }) => recoveredAge ?? [])
+  const recoveredAge = ages.length > 0 ? Math.min(...ages) : undefined
+  return new Delivery(joinJournals(deliveries), { decided, recoveredAge }, (error) => {
     for (const delivery of deliveries) delivery.settle(error)
   })
 }

@@ -15,7 +15,9 @@ import type {
   LogWrite,
   MetricWrite,
 } from '../component/isolation.ts'
+import { localBudget } from '../component/local-budgets.ts'
 import type { Logger } from '../component/logger.ts'
+import { Recovery } from '../component/recovery.ts'
 import type { Counter, Gauge, Histogram } from '../component/telemetry.ts'
 import { isRetryable, RetryableError, toError, WeirError } from '../errors.ts'
 import { Batch, type Signal } from '../otlp/batch.ts'
@@ -195,6 +197,7 @@ function inertHost(): Host {
       restBytes: () => 0,
       collectGarbage() {},
     },
+    recovery: new Recovery(1, localBudget(1), localBudget(1)),
     budget: unavailable('host.budget()'),
     rateBudget: unavailable('host.rateBudget()'),
     listen: unavailable('host.listen()'),

@@ -50,6 +50,7 @@ export function createHost(
     shards: environment.shards,
     clock: environment.clock,
     memory: shared.memoryLedger(),
+    recovery: shared.recovery,
     budget: (name, limit) => shared.budget(`${scope}/${name}`, limit),
     rateBudget: (name, perSecond, burst) => shared.rateBudget(`${scope}/${name}`, perSecond, burst),
     listen: (options, onConnection) => listeners.listen(options, onConnection),

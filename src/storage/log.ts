@@ -24,7 +24,7 @@ import type { Batch } from '../otlp/batch.ts'
 
 /** The handle of one appended batch: a place in the files. Owned by the log; it holds no payload. */
 export interface StoredRecord {
-  /** Tells it from the others of the log, in every run; ascending with the age. */
+  /** Tells it from the others of the log, in every run; the microsecond it came in, or some later. */
   readonly order: number
   /** Spans, data points or log records. */
   readonly items: number

@@ -56,6 +56,14 @@ test('taken frees credit and memory at once; done comes back later, with its err
   expect(requests[2]?.state).toBe('held')
 })
 
+test('how long ago it came goes along, with and without a message', async () => {
+  const { held, consumer } = pair()
+  const ages = [undefined, 0, 7, 100_000]
+  for (const metadata of [undefined, new Map([['tenant', ['a']]])])
+    for (const age of ages) await track(undefined, [], age).consume(consumer, batch(metadata))
+  expect(held.map(({ recoveredAge }) => recoveredAge)).toEqual([...ages, ...ages])
+})
+
 test('when the peer dies, what it held fails retryably, and what it tells later is not heard', async () => {
   const { here, held, consumer } = pair()
   const request = track()

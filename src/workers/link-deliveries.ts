@@ -7,7 +7,13 @@
  * order: a decision is noted before the end of what it decided on.
  */
 import { RetryableError, toError } from '../errors.ts'
-import { type Decisions, Delivery, type Journal, NO_DECISIONS } from '../otlp/delivery.ts'
+import {
+  type Decisions,
+  Delivery,
+  type DeliveryOrigin,
+  type Journal,
+  NO_DECISIONS,
+} from '../otlp/delivery.ts'
 import { type PackedError, packError, unpackError } from './packed-error.ts'
 
 interface NoteMessage extends Decisions {
@@ -23,11 +29,12 @@ export interface DeliveryMessage {
 }
 
 /** What the peer is told of a delivery beside the number of its journal. */
-export interface PackedDelivery {
+export interface PackedDelivery extends DeliveryOrigin {
   readonly journal: number
-  readonly decided: readonly Decisions[]
-  readonly recovered: boolean
 }
+
+/** Room for the number of a journal, in one number with an age. */
+const JOURNALS = 2 ** 16
 
 let links = 0
 
@@ -136,22 +143,25 @@ export class LinkDeliveries {
   /** A context without its delivery, and what the peer is told of that. */
   pack(delivery: Delivery | undefined): PackedDelivery | undefined {
     if (delivery === undefined) return undefined
-    const { journal, decided, recovered } = delivery
-    return { journal: this.journalNumber(journal), decided, recovered }
+    const { journal, decided, recoveredAge } = delivery
+    return { journal: this.journalNumber(journal), decided, recoveredAge }
   }
 
   /**
-   * One number when that is all there is to tell, of the journal and whether it was recovered; -1 when there
-   * is no delivery; undefined when there is more.
+   * One number when that is all there is to tell, of the journal and the age; -1 when there is no delivery;
+   * undefined when there is more.
    */
   plain(delivery: Delivery | undefined): number | undefined {
     if (delivery === undefined) return -1
     if (delivery.decided.length > 0) return undefined
-    return this.journalNumber(delivery.journal) * 2 + (delivery.recovered ? 1 : 0)
+    const { recoveredAge = -1 } = delivery
+    return this.journalNumber(delivery.journal) + (recoveredAge + 1) * JOURNALS
   }
 
   /** The counterpart of plain(). */
   takePlain(id: number, plain: number): Delivery {
-    return this.take(id, { journal: plain >> 1, decided: NO_DECISIONS, recovered: (plain & 1) === 1 })
+    const age = Math.floor(plain / JOURNALS) - 1
+    const recoveredAge = age < 0 ? undefined : age
+    return this.take(id, { journal: plain % JOURNALS, decided: NO_DECISIONS, recoveredAge })
   }
 }

@@ -27,6 +27,32 @@ test('what a dead shard held is given back, what others hold stays', () => {
   expect(alive.budget('b', 100).used()).toBe(0)
 })
 
+test('more of what a crash left may come until each shard has looked and handed on what it found', () => {
+  const memory = createSharedMemory(2)
+  const [one, two] = [0, 1].map((row) => new SharedView(memory, row).recovery)
+  expect(one?.pending()).toBe(false) // No receiver has a log.
+  const readers = [one?.reader(), two?.reader()]
+  readers[0]?.found(1)
+  readers[0]?.handedOn()
+  expect([one?.pending(), two?.pending()]).toEqual([true, true])
+  readers[1]?.found(2)
+  readers[1]?.handedOn()
+  expect([one?.pending(), two?.pending()]).toEqual([true, true])
+  readers[1]?.handedOn()
+  expect([one?.pending(), two?.pending()]).toEqual([false, false])
+  // A shard dies; the one in its place finds something again.
+  new SharedView(memory, 2).releaseShard(1)
+  expect(one?.pending()).toBe(true)
+  const again = new SharedView(memory, 1).recovery.reader()
+  again.found(1)
+  expect(one?.pending()).toBe(true)
+  again.close()
+  readers[0]?.close()
+  expect(one?.pending()).toBe(false)
+  again.handedOn() // Too late to tell anything.
+  expect(new SharedView(memory, 1).recovery.pending()).toBe(false)
+})
+
 test('a limit in bytes may be larger than 31 bits', () => {
   const memory = createSharedMemory(1)
   const limit = 64 * 1024 ** 3

@@ -8,6 +8,7 @@
 import { availableParallelism } from 'node:os'
 import v8 from 'node:v8'
 import type { Budget, MemoryLedger, RateBudget } from '../component/host.ts'
+import { Recovery } from '../component/recovery.ts'
 import { sparePayloadBytes } from '../otlp/payload-pool.ts'
 import { unmanagedBytes } from '../otlp/unmanaged.ts'
 import { collectGarbage } from './garbage.ts'
@@ -48,6 +49,7 @@ export class SharedView {
   readonly #counts: Int32Array
   readonly #rates: Float64Array
   readonly #ledger: Float64Array
+  readonly recovery: Recovery
   #memoryLedger: MemoryLedger | undefined
   #leastRestBytes = Number.POSITIVE_INFINITY
   #mostResidentBytes = 0
@@ -59,6 +61,8 @@ export class SharedView {
     this.#counts = new Int32Array(memory.counts)
     this.#rates = new Float64Array(memory.rates)
     this.#ledger = new Float64Array(memory.ledger)
+    const count = (name: string) => this.budget(`recovery/${name}`, LARGEST_COUNT)
+    this.recovery = new Recovery(memory.rows - 1, count('looked'), count('left'))
   }
 
   /** The entry called `name`: claimed by whoever asks first. */

@@ -1,9 +1,9 @@
 /**
  * Scenario: Weir with `storage` on its receiver, tail sampling, batch and an exporter, in two shards, is
  * killed at random moments under load and started again, over and over. Traces come in halves, in two
- * requests. Guarantee: no span that was acknowledged is lost but by policy; traces stay whole; what arrives twice
- * was delivered for the first time by the run that was killed, at most IN_FLIGHT_MS before: a request is released
- * when all of its spans are done with. In the full run the Go collector with its persistent queue gets the same load
+ * requests. Guarantee: no span that was acknowledged is lost but by policy; traces stay whole; nothing arrives
+ * twice but by a kill, and then what was in flight: a request is released when all of its spans are done with.
+ * In the full run the Go collector with its persistent queue gets the same load
  * and kills, for comparison.
  *
  * And: killed ten times in quick succession, with what was stored in hand each time, it sets nothing aside.
@@ -18,7 +18,8 @@ import { startWeir } from '../support/weir.ts'
 import { Books } from './support/books.ts'
 import { random } from './support/fs-shim.ts'
 import { Load } from './support/load.ts'
-import { FULL, report, SEED, spread, times } from './support/settings.ts'
+import { Replays } from './support/replays.ts'
+import { FULL, progress, report, SEED, spread, times } from './support/settings.ts'
 import { Sink } from './support/sink.ts'
 import { eachSerial } from './support/spans.ts'
 
@@ -26,8 +27,11 @@ const KILLS = Number(process.env['WEIR_KILLS'] ?? times(5, 200))
 const GO_KILLS = 30
 const QUICK_KILLS = 10
 const SPANS = 16_000_000
-/** Twice the wait for a decision: the spans of a request are decided on, batched, sent and released in that time. */
-const IN_FLIGHT_MS = 2000
+const TRACES_PER_REQUEST = 25
+/** When all of a request has been delivered, its release is written well within this time. */
+const RELEASE_MS = 2000
+/** Nothing more comes when nothing has come for longer than decisions are ever held up after a crash (a minute). */
+const SILENCE_MS = 90_000
 const READY_GOAL_MS = 2000
 
 interface Collector {
@@ -109,19 +113,26 @@ async function goCollector({ directory, backend, port }: Setup): Promise<Collect
 async function killAgainAndAgain(start: (setup: Setup) => Promise<Collector>, kills: number) {
   const draw = random(SEED)
   const folder = mkdtempSync(join(tmpdir(), 'weir-kill-'))
-  const books = new Books(SPANS, IN_FLIGHT_MS)
-  await using sink = await new Sink(books.deliver).start()
+  const books = new Books(SPANS)
+  const replays = new Replays(SPANS, TRACES_PER_REQUEST, RELEASE_MS)
+  const deliver = (serial: number) => {
+    books.deliver(serial)
+    replays.deliver(serial)
+  }
+  await using sink = await new Sink(deliver).start()
   const port = await freePort()
   const setup = { directory: join(folder, 'storage'), backend: sink.url, port }
   await using load = new Load({
     url: `http://127.0.0.1:${port}`,
     books,
     senders: 4,
+    tracesPerRequest: TRACES_PER_REQUEST,
     halves: true,
     pauseMs: 20,
   })
   const startsMs: number[] = []
   let underLoad = 0
+  let drainMs = 0
   try {
     for (let life = 0; life <= kills; life++) {
       const began = performance.now()
@@ -134,11 +145,16 @@ async function killAgainAndAgain(start: (setup: Setup) => Promise<Collector>, ki
         if (performance.now() - load.lastAckMs < 200) underLoad++
         await collector.kill()
         books.crash()
+        replays.crash()
+        if (life % 20 === 19) {
+          const { kept, lost } = books.sampled()
+          progress(`${life + 1} of ${kills} kills; kept ${kept}, waiting ${lost}, twice ${books.duplicates}`)
+        }
         continue
       }
       await sleep(500)
       await load.stop()
-      await quiet(books)
+      drainMs = await drained(books)
       await collector.end()
       // What was in hand alone in three runs is set aside, though the crashes are not its fault.
       for (const path of globSync(join(folder, '**/parked/*.pb'))) eachSerial(readFileSync(path), books.park)
@@ -146,27 +162,29 @@ async function killAgainAndAgain(start: (setup: Setup) => Promise<Collector>, ki
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
-  return { books, load, startsMs, underLoad }
+  return { books, replays, load, startsMs, underLoad, drainMs }
 }
 
-/** Waits until nothing is lost, or nothing has come for 20 s. */
-async function quiet(books: Books): Promise<void> {
+/** Waits until nothing is missing, or nothing more comes; gives the time. */
+async function drained(books: Books): Promise<number> {
+  const began = performance.now()
   let last = -1
-  let sinceMs = performance.now()
-  await eventually(
-    async () => books.sampled().lost,
-    (lost) => {
-      if (books.delivered !== last) sinceMs = performance.now()
-      last = books.delivered
-      return lost === 0 || performance.now() - sinceMs > 20_000
-    },
-    60_000,
-  )
-  await sleep(1500) // What should not come has time to.
+  let sinceMs = began
+  for (;;) {
+    const { lost } = books.sampled()
+    const nowMs = performance.now()
+    if (books.delivered !== last) sinceMs = nowMs
+    last = books.delivered
+    if (lost === 0 || nowMs - sinceMs > SILENCE_MS) {
+      await sleep(1500) // What should not come has time to.
+      return nowMs - began
+    }
+    await sleep(500)
+  }
 }
 
 function tell(name: string, kills: number, outcome: Awaited<ReturnType<typeof killAgainAndAgain>>) {
-  const { books, load, startsMs, underLoad } = outcome
+  const { books, replays, load, startsMs, underLoad, drainMs } = outcome
   const counts = books.sampled()
   report(name, `${kills} kills, ${underLoad} of them within 200 ms of an acknowledgement`, {
     acknowledged: books.acked,
@@ -176,25 +194,28 @@ function tell(name: string, kills: number, outcome: Awaited<ReturnType<typeof ki
     'sampled out by policy': counts.discarded,
     'torn traces': counts.torn,
     'delivered twice': books.duplicates,
-    [`of these not in flight (delivered more than ${IN_FLIGHT_MS} ms before the kill)`]:
-      books.duplicatesNotInFlight + books.duplicatesWithoutCrash,
+    'of these without a kill': books.duplicatesWithoutCrash,
+    'requests handed on again': replays.requests,
+    [`of these delivered whole ${RELEASE_MS} ms before the kill`]: replays.done,
     'requests that got no answer': load.requests.failed,
     'ready after ms (median/p95/most)': spread(startsMs),
     [`of ${startsMs.length} starts, ready after more than ${READY_GOAL_MS} ms`]: startsMs.filter(
       (ms) => ms > READY_GOAL_MS,
     ).length,
-    'delivered at most ms before the crash, and again': Math.round(books.longestUnreleasedMs),
+    'all delivered, ms after the load had ended': Math.round(drainMs),
   })
   return counts
 }
 
 test(`killed ${KILLS} times under load, nothing acknowledged is lost (seed ${SEED})`, async () => {
   const outcome = await killAgainAndAgain(weir, KILLS)
-  const { books, load, underLoad } = outcome
+  const { books, replays, load, underLoad } = outcome
   const counts = tell('kill -9', KILLS, outcome)
   expect(counts).toMatchObject({ lost: 0, wrong: 0, torn: 0 })
   expect(books.strangers).toBe(0)
-  expect([books.duplicatesWithoutCrash, books.duplicatesNotInFlight]).toEqual([0, 0])
+  expect(books.duplicatesWithoutCrash).toBe(0)
+  // A machine may be so busy that a release takes longer: most must not.
+  expect(replays.done).toBeLessThan(1 + replays.requests / 100)
   // It was under load, and the kills hit requests.
   expect(counts.kept).toBeGreaterThan(KILLS * 100)
   expect(counts.discarded).toBeGreaterThan(0)

@@ -28,11 +28,11 @@ export class TestJournal implements Journal {
 export function track(
   journal: Journal = new TestJournal(),
   decided: readonly Decisions[] = NO_DECISIONS,
-  recovered = false,
+  recoveredAge?: number,
 ) {
   const request = {
     state: 'held' as 'held' | 'done' | Error,
-    delivery: new Delivery(journal, { decided, recovered }, (error) => {
+    delivery: new Delivery(journal, { decided, recoveredAge }, (error) => {
       request.state = error === undefined ? 'done' : (error as Error) // Stages reject with errors.
     }),
     of: (batch: Batch): Batch => batch.withContext({ ...batch.context, delivery: request.delivery }),

@@ -193,7 +193,8 @@ test('after a crash the rest of a trace follows the decision that was noted', as
 
 test('what a crash left is decided on when no more of it comes, though it comes slowly', async () => {
   await using tail = await started()
-  const requests = [1, 2, 3].map(() => track(undefined, [], true))
+  tail.host.recovery.reader().found(4)
+  const requests = [1, 2, 3].map(() => track(undefined, [], 0))
   await requests[0]?.consume(tail.processor, request(ok('1')))
   await tail.clock.advance(2500)
   await requests[1]?.consume(tail.processor, request(ok('2')))
@@ -203,6 +204,35 @@ test('what a crash left is decided on when no more of it comes, though it comes 
   await tail.clock.advance(3000)
   expect([...spansByTrace(tail.next.batches)]).toEqual([['1', 2]])
   expect(states(requests)).toEqual(['held', 'done', 'held'])
+})
+
+test('what a crash left is decided on when all of it has come; the time before the crash counts', async () => {
+  await using tail = await started({ decision_wait: '10s' })
+  const reader = tail.host.recovery.reader()
+  expect(tail.host.recovery.pending()).toBe(true) // It has not looked yet.
+  reader.found(3)
+  const requests = [30, 3, 8].map((age) => track(undefined, [], age))
+  const fresh = track()
+  await fresh.consume(tail.processor, request(ok('1'), bad('3')))
+  await requests[0]?.consume(tail.processor, request(bad('1')))
+  await requests[1]?.consume(tail.processor, request(ok('2')))
+  await tail.clock.advance(3000)
+  expect(states(requests)).toEqual(['held', 'held', 'held'])
+  await requests[2]?.consume(tail.processor, request(bad('3')))
+  for (const _ of requests) reader.handedOn()
+  expect(tail.host.recovery.pending()).toBe(false)
+  await tail.clock.advance(1000)
+  expect([...spansByTrace(tail.next.batches)]).toEqual([['1', 2]])
+  expect(states(requests)).toEqual(['held', 'held', 'held'])
+  await tail.clock.advance(3000)
+  expect([...spansByTrace(tail.next.batches)].sort()).toEqual([
+    ['1', 2],
+    ['3', 2],
+  ])
+  await tail.clock.advance(4000)
+  expect(states(requests)).toEqual(['held', 'done', 'held'])
+  tail.next.done()
+  expect(states([...requests, fresh])).toEqual(['done', 'done', 'done', 'done'])
 })
 
 test('block_on_overflow: a request that waits for room is held until all of it is taken and decided', async () => {

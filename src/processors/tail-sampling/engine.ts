@@ -46,6 +46,8 @@ export class Engine implements SpanSink {
   readonly #waitTicks: number
   readonly #rootWaitTicks: number
   #tick = 0
+  /** Of the batch that is being read: ticks for which it has been held, by a process before this one. */
+  #age = 0
   #waiting: Waiting[] = []
   #stopped = false
 
@@ -70,8 +72,9 @@ export class Engine implements SpanSink {
     const onIngest = config.sampling_strategy === 'span-ingest'
     if (onIngest) this.#staging = new Staging(holdings.store, decider)
     const onRoom = () => this.#admitWaiting()
-    const { clock } = host
-    this.#rounds = new Rounds({ holdings, decider, clock, logger, telemetry, evaluates: !onIngest, onRoom })
+    const { clock, recovery } = host
+    const what = { clock, recovery, logger, telemetry }
+    this.#rounds = new Rounds({ holdings, decider, ...what, evaluates: !onIngest, onRoom })
     this.#decider = decider
     this.#holdings = holdings
     this.#ingest = new Ingest(holdings.store.spans.headers, this, host.shard, host.shards)
@@ -102,9 +105,10 @@ export class Engine implements SpanSink {
 
   #begin({ chunks, context: { delivery } }: Batch, ownedOnly: boolean): void {
     this.#ingest.begin(chunks, ownedOnly)
+    this.#age = delivery?.recoveredAge ?? 0
     if (delivery === undefined) return
     this.#holdings.beginDurable(delivery, this.#stage)
-    if (delivery.recovered) this.#rounds.postpone(this.#waitTicks)
+    if (delivery.recoveredAge !== undefined) this.#rounds.postpone(this.#waitTicks)
   }
 
   /** Goes on with the batch that was begun; true when all of it is taken. */
@@ -143,13 +147,13 @@ export class Engine implements SpanSink {
     }
     if (trace === 0) {
       if (holdings.takeCached(facts, message, fieldStart, end)) return true
-      trace = holdings.admit(facts, this.#tick + 1 + this.#waitTicks)
+      trace = holdings.admit(facts, this.#dueAfter(this.#waitTicks))
       if (trace === 0) return false
     } else if (traces.state(trace) !== PENDING) {
       holdings.takeLate(trace, message, fieldStart, end)
       return true
-    }
-    if (facts.root && this.#rootWaitTicks >= 0) this.#hasten(trace)
+    } else if (this.#age > 0) this.#hasten(trace, this.#waitTicks)
+    if (facts.root && this.#rootWaitTicks >= 0) this.#hasten(trace, this.#rootWaitTicks)
     if (this.#staging === undefined) store.append(trace, message, fieldStart, end, facts)
     else this.#staging.append(trace, message, fieldStart, end, facts)
     const most = this.#config.maximum_trace_size_bytes
@@ -174,10 +178,15 @@ export class Engine implements SpanSink {
     })
   }
 
-  /** The root has come: the trace is due earlier. */
-  #hasten(trace: number): void {
+  /** When a trace is due of which a span waits for so long. */
+  #dueAfter(waitTicks: number): number {
+    return this.#tick + 1 + Math.max(0, waitTicks - this.#age)
+  }
+
+  /** The root has come, or a span from before a crash: the trace is due earlier. */
+  #hasten(trace: number, waitTicks: number): void {
     const { store } = this.#holdings
-    const tick = this.#tick + 1 + this.#rootWaitTicks
+    const tick = this.#dueAfter(waitTicks)
     if (tick >= store.traces.words[store.traces.at(trace) + DUE]!) return
     store.unschedule(trace)
     store.schedule(trace, tick)

@@ -6,6 +6,7 @@
 import { setImmediate as immediate } from 'node:timers/promises'
 import type { Clock, Timer } from '../../component/clock.ts'
 import type { Logger } from '../../component/logger.ts'
+import type { Recovery } from '../../component/recovery.ts'
 import { toError } from '../../errors.ts'
 import { type Decider, RUN_TRACES } from './decider.ts'
 import type { Holdings } from './holdings.ts'
@@ -25,6 +26,7 @@ export interface RoundsOptions {
   readonly holdings: Holdings
   readonly decider: Decider
   readonly clock: Clock
+  readonly recovery: Recovery
   readonly logger: Logger
   readonly telemetry: TailTelemetry
   /** Policies are evaluated when traces are due; false with span-ingest, where waiting traces just expire. */
@@ -41,7 +43,7 @@ export class Rounds {
   /** The last tick that has come, and the last whose traces are all decided. */
   #tick = 0
   #decidedTick = 0
-  /** Nothing is decided before this tick. */
+  /** Nothing is decided before this tick while more of what a crash left is to come. */
   #heldUntilTick = 0
   #lastHeldTick = 0
   #running = false
@@ -63,7 +65,7 @@ export class Rounds {
 
   /**
    * Spans come from a log after a crash: others of their traces may follow, from the log of any shard. So
-   * all decisions wait until none has come for as long as a trace waits.
+   * all decisions wait until all of it has been handed on, or nothing has come for as long as a trace waits.
    */
   postpone(ticks: number): void {
     const tick = this.currentTick()
@@ -134,9 +136,10 @@ export class Rounds {
 
   /** Takes traces that are due off the ring. A trace with very many spans is the last of its run. */
   #gather(): number {
-    const { store } = this.#options.holdings
+    const { holdings, recovery } = this.#options
+    const { store } = holdings
     const { traces } = store
-    if (this.#tick < this.#heldUntilTick) return 0
+    if (this.#tick < this.#heldUntilTick && recovery.pending()) return 0
     let count = 0
     let spans = 0
     while (this.#decidedTick < this.#tick) {

@@ -15,6 +15,7 @@
 import type { Consumer } from '../../component/define.ts'
 import type { Host } from '../../component/host.ts'
 import type { Logger } from '../../component/logger.ts'
+import type { RecoveryReader } from '../../component/recovery.ts'
 import type { Instruments } from '../../component/telemetry.ts'
 import {
   isRetryable,
@@ -25,7 +26,7 @@ import {
   toError,
 } from '../../errors.ts'
 import { type Batch, SIGNALS, type Signal } from '../../otlp/batch.ts'
-import { type Decisions, Delivery, type Journal, NO_DECISIONS } from '../../otlp/delivery.ts'
+import { type Decisions, Delivery, type DeliveryOrigin, type Journal, NEW } from '../../otlp/delivery.ts'
 import {
   CorruptRecordError,
   type DurableLog,
@@ -49,6 +50,8 @@ const MOST_HELD = 1_000_000
 const TICK_MS = 250
 /** Of what a crash left, so many that were not handed on are handed on alone: one of them may have caused it. */
 const SUSPECTS = 64
+/** StoredRecord.order is of about so many a second. */
+const ORDER_PER_SECOND = 1_000_000
 /** After so many failures in a row a request is written anew, so that the files before it can go. */
 const RENEW_AFTER_FAILURES = 5
 
@@ -73,6 +76,7 @@ export class DurableIntake implements Journal {
   }
   /** What an earlier run left: of which signal it is, is known when it is read. */
   readonly #recovered = new Lane()
+  #reader: RecoveryReader | undefined
   #recoveredLeft = 0
   #log: DurableLog | undefined
   #noted: NotedDecisions | undefined
@@ -99,6 +103,7 @@ export class DurableIntake implements Journal {
     const { host, storage, logger, telemetry } = this.#options
     const extension = host.extension(storage)
     if (!isStorage(extension)) throw new Error(`storage: extension "${storage}" is no storage`)
+    this.#reader = host.recovery.reader()
     this.#log = await extension.openLog({
       name: this.name,
       inFlight: SUSPECTS,
@@ -118,7 +123,13 @@ export class DurableIntake implements Journal {
   }
 
   #recover(records: readonly StoredRecord[]): void {
-    for (const record of records) this.#recovered.push({ ...this.#hold(record), recovered: true })
+    this.#reader?.found(records.length)
+    const newest = records.at(-1)?.order ?? 0
+    for (const record of records) {
+      const held = this.#hold(record)
+      held.recoveredAge = Math.max(0, (newest - record.order) / ORDER_PER_SECOND)
+      this.#recovered.push(held)
+    }
     this.#recoveredLeft += records.length
     setImmediate(() => this.#pump(this.#recovered))
   }
@@ -160,7 +171,7 @@ export class DurableIntake implements Journal {
     const held = this.#hold(record)
     const lane = this.#lanes[signal]
     const full = this.#activeBytes + batch.byteLength > this.#payloadLimit || lane.active >= MOST_ACTIVE
-    if (!full && !this.#stopped && !lane.busy(this.#nowMs())) void this.#handOn(held, batch, NO_DECISIONS)
+    if (!full && !this.#stopped && !lane.busy(this.#nowMs())) void this.#handOn(held, batch, NEW)
     else {
       lane.push(held)
       this.#pump(lane)
@@ -171,12 +182,11 @@ export class DurableIntake implements Journal {
     return this.#options.host.clock.monotonicMs()
   }
 
-  async #handOn(held: Held, batch: Batch, decided: readonly Decisions[]): Promise<void> {
+  async #handOn(held: Held, batch: Batch, origin: DeliveryOrigin): Promise<void> {
     const { signal, byteLength, itemCount, context } = batch
     const lane = this.#lanes[signal]
-    const { recovered } = held
     // It lives until the request is done with, and must not keep the payload.
-    const delivery = new Delivery(this, { decided, recovered }, (error) => {
+    const delivery = new Delivery(this, origin, (error) => {
       this.#ended(held, signal, itemCount, error)
       if (--this.#open === 0) this.#onIdle?.()
     })
@@ -230,6 +240,7 @@ export class DurableIntake implements Journal {
       const verdict = suspect ? this.#log?.judge(held.record) : 'try'
       if (verdict === 'later') {
         lane.postpone(held, this.#nowMs())
+        this.#seen(held)
         continue
       }
       lane.alone = suspect
@@ -239,6 +250,7 @@ export class DurableIntake implements Journal {
       lane.turn = promise
       void this.#readBack(held, verdict, before, resolve).finally(() => {
         resolve()
+        this.#seen(held)
         lane.reading--
         lane.alone = false
         this.#pump(lane)
@@ -285,12 +297,25 @@ export class DurableIntake implements Journal {
     if (this.#stopped) return
     const { signal, itemCount: items } = batch
     if (this.#options.next[signal] !== undefined)
-      return await this.#handOn(held, batch, this.#noted?.of(batch) ?? NO_DECISIONS)
+      return await this.#handOn(held, batch, this.#origin(held, batch))
     const fields = { signal, items }
     this.#options.logger.warn(
       'a stored request waits: no pipeline takes its signal from this receiver',
       fields,
     )
+  }
+
+  #origin(held: Held, batch: Batch): DeliveryOrigin {
+    if (held.recoveredAge === undefined) return NEW
+    const age = held.recoveredAge + this.#nowMs() / 1000 - held.second
+    return { decided: this.#noted?.of(batch) ?? NEW.decided, recoveredAge: Math.floor(age) }
+  }
+
+  /** Of what a crash left, this has been handed on once, or has to wait longer than others should for it. */
+  #seen(held: Held): void {
+    if (held.seen || held.recoveredAge === undefined) return
+    held.seen = true
+    this.#reader?.handedOn()
   }
 
   /** Moves the record to the end of the log. */
@@ -324,7 +349,7 @@ export class DurableIntake implements Journal {
     this.#seconds.set(second, (this.#seconds.get(second) ?? 0) + 1)
     this.#count++
     this.#bytes += record.byteLength
-    return { record, failures: 0, dueMs: 0, second, recovered: false }
+    return { record, failures: 0, dueMs: 0, second, recoveredAge: undefined, seen: false }
   }
 
   #release(held: Held): void {
@@ -332,8 +357,8 @@ export class DurableIntake implements Journal {
     this.#forget(held)
   }
 
-  #forget({ record, second, recovered }: Held): void {
-    if (recovered && --this.#recoveredLeft === 0) this.#noted = undefined // Nobody asks for it any more.
+  #forget({ record, second, recoveredAge }: Held): void {
+    if (recoveredAge !== undefined && --this.#recoveredLeft === 0) this.#noted = undefined // Nobody asks for it any more.
     this.#count--
     this.#bytes -= record.byteLength
     const left = (this.#seconds.get(second) ?? 0) - 1
@@ -365,6 +390,7 @@ export class DurableIntake implements Journal {
   /** What is not done with stays for the next run. */
   async close(): Promise<void> {
     this.stop()
+    this.#reader?.close()
     const { logger, telemetry } = this.#options
     if (this.#count > 0)
       logger.info('requests that are not done with stay in the log', { requests: this.#count })

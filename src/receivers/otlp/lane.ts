@@ -22,8 +22,10 @@ export interface Held {
   dueMs: number
   /** When it came, or was found, in seconds on the monotonic clock. */
   readonly second: number
-  /** A crash left it. */
-  readonly recovered: boolean
+  /** When a crash left it: by how many seconds it was older then than the newest. */
+  recoveredAge: number | undefined
+  /** That has been handed on once. */
+  seen: boolean
 }
 
 export class Lane {

@@ -16,30 +16,24 @@ export class Books {
   readonly limit: number
   readonly #state: Uint8Array
   readonly #delivered: Uint8Array
-  readonly #firstMs: Float32Array
-  readonly #inFlightMs: number
-  readonly #originMs = performance.now()
-  /** Times of crashes, for duplicates. */
-  readonly #crashesMs: number[] = []
+  /** After how many crashes each was delivered last. */
+  readonly #life: Uint16Array
+  #crashes = 0
   sent = 0
   acked = 0
   delivered = 0
-  /** Delivered again, and for how long before the crash in between they had been delivered, at most. */
+  /** Delivered again, and those of them for which no crash is the reason. */
   duplicates = 0
   duplicatesWithoutCrash = 0
-  /** Of them: the delivery before was longer than `inFlightMs` before the crash, so they were not in flight then. */
-  duplicatesNotInFlight = 0
-  longestUnreleasedMs = 0
   strangers = 0
   /** The backend refused them for good. */
   refused = 0
 
-  constructor(limit = 4_000_000, inFlightMs = Number.POSITIVE_INFINITY) {
+  constructor(limit = 4_000_000) {
     this.limit = limit
-    this.#inFlightMs = inFlightMs
     this.#state = new Uint8Array(limit)
     this.#delivered = new Uint8Array(limit)
-    this.#firstMs = new Float32Array(limit)
+    this.#life = new Uint16Array(limit)
   }
 
   send(serial: number): void {
@@ -54,7 +48,7 @@ export class Books {
   }
 
   crash(): void {
-    this.#crashesMs.push(performance.now() - this.#originMs)
+    this.#crashes++
   }
 
   deliver = (serial: number): void => {
@@ -62,23 +56,14 @@ export class Books {
       this.strangers++
       return
     }
-    const nowMs = performance.now() - this.#originMs
     const before = this.#delivered[serial] ?? 0
     this.#delivered[serial] = Math.min(255, before + 1)
-    if (before === 0) {
-      this.delivered++
-      this.#firstMs[serial] = nowMs
-      return
-    }
-    this.duplicates++
-    const firstMs = this.#firstMs[serial] ?? 0
-    const crashMs = this.#crashesMs.find((time) => time >= firstMs - 1)
-    if (crashMs === undefined) this.duplicatesWithoutCrash++
+    if (before === 0) this.delivered++
     else {
-      this.longestUnreleasedMs = Math.max(this.longestUnreleasedMs, crashMs - firstMs)
-      if (crashMs - firstMs > this.#inFlightMs) this.duplicatesNotInFlight++
+      this.duplicates++
+      if (this.#life[serial] === this.#crashes) this.duplicatesWithoutCrash++
     }
-    this.#firstMs[serial] = nowMs
+    this.#life[serial] = this.#crashes
   }
 
   /** A backend does so: whoever was to deliver the span has to count it as failed. */

@@ -27,6 +27,11 @@ export function report(suite: string, faults: string, counts: Result['counts']):
   if (path !== undefined) appendFileSync(path, `${JSON.stringify(result)}\n`)
 }
 
+/** Says how far a long case is; in the short form nobody waits for it. */
+export function progress(text: string): void {
+  if (FULL) process.stderr.write(`${text}\n`)
+}
+
 /** Median, 95th percentile and most, in whole numbers. */
 export function spread(values: readonly number[]): string {
   const sorted = values.toSorted((a, b) => a - b)
