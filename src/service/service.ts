@@ -71,9 +71,11 @@ export class Service {
     const memory = createSharedMemory(rows)
     for (let row = 0; row <= rows; row++) this.#metrics.push({ table: createMetricTable(), series: [] })
     const shared = new SharedView(memory, rows)
-    shared.publish(0)
+    // Without shards the one that runs in this thread has published its memory.
+    const publish = () => this.shards > 0 && shared.publish(0)
+    publish()
     this.#publishing = setInterval(() => {
-      shared.publish(0)
+      publish()
       shared.noteResident(process.memoryUsage.rss())
     }, 1000).unref()
     this.#environment = this.#mainEnvironment(shared, rows)

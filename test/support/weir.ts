@@ -85,8 +85,8 @@ export async function startWeir(
       const check = () => {
         const found = log.slice(since).find(matches)
         if (found !== undefined) finish(() => resolve(found))
-        else if (child.exitCode !== null)
-          finish(() => reject(new Error(`weir ended (${child.exitCode}): ${raw}`)))
+        else if (child.exitCode !== null || child.signalCode !== null)
+          finish(() => reject(new Error(`weir ended (${child.exitCode ?? child.signalCode}): ${raw}`)))
       }
       const timer = setTimeout(() => finish(() => reject(new Error(`not logged in time: ${raw}`))), timeoutMs)
       waiting.add(check)
