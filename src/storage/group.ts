@@ -16,6 +16,9 @@ import {
 } from './record.ts'
 import { Place, type Segment } from './segment.ts'
 
+const MAX_GROUP_BYTES = 8 * 1024 * 1024
+const MAX_GROUP_BUFFERS = 1000
+
 /** A record that waits to be written. */
 export interface Waiting {
   readonly type: typeof DATA | typeof NOTE | typeof CLOSED
@@ -33,6 +36,20 @@ export interface Waiting {
 
 export function fileBytesOf({ metadata, byteLength }: Waiting): number {
   return HEADER_BYTES + metadata.length + byteLength
+}
+
+/** Takes what goes in one write off the list: one record at least. */
+export function takeGroup(list: Waiting[]): Waiting[] {
+  let bytes = 0
+  let buffers = 0
+  let count = 0
+  for (const waiting of list) {
+    bytes += fileBytesOf(waiting)
+    buffers += 1 + waiting.chunks.length
+    if (count > 0 && (bytes > MAX_GROUP_BYTES || buffers > MAX_GROUP_BUFFERS)) break
+    count++
+  }
+  return list.splice(0, count)
 }
 
 export interface EncodedGroup {

@@ -260,7 +260,7 @@ describe('a disk that fails', () => {
       ])
       again.log.release(again.recovered[0]!)
       await again.log.close()
-      expect(disk.paths().filter((path) => !path.endsWith('.seg'))).toEqual([])
+      expect(disk.paths().filter((path) => !path.endsWith('.seg') && !path.endsWith('.tail'))).toEqual([])
     },
   )
 

@@ -137,7 +137,7 @@ export class LogFiles {
       await this.#writer.begin().catch((error) => this.#failed(toError(error)))
       logger.info('stored records found', { log, records: places.length, bytes: this.#diskBytes })
     }
-    for (const { path } of found.dead) {
+    for (const path of found.dead) {
       await files.remove(path).catch((error) => {
         logger.warn('a file of the storage cannot be removed', { path, error: toError(error).message })
       })

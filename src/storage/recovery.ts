@@ -24,8 +24,10 @@ import {
   type SegmentState,
   segmentName,
 } from './segment.ts'
+import { markDead, markRanges, withoutCopies } from './settled.ts'
 import { parseSpareName } from './spare.ts'
 import { SequenceSet, settleCrashes } from './suspects.ts'
+import { parseTailName, readTailMark } from './tail-mark.ts'
 
 export interface Losses {
   corruptBytes: number
@@ -41,8 +43,8 @@ export interface Losses {
 export interface RecoveredFiles {
   /** With something alive in them, oldest first. */
   readonly segments: readonly Segment[]
-  /** Nothing in them is needed. */
-  readonly dead: readonly Segment[]
+  /** Paths of files in which nothing is needed. */
+  readonly dead: readonly string[]
   readonly places: readonly Place[]
   readonly notes: readonly Note[]
   readonly incarnations: readonly string[]
@@ -88,7 +90,10 @@ class Recovery {
   /** By file: ranges of released sequences, end to end. */
   readonly #released = new Map<string, number[]>()
   readonly #removed = new Set<string>()
-  readonly #emptied: Segment[] = []
+  readonly #emptied: string[] = []
+  /** What marks say of all files (tail-mark.ts), by incarnation, and where they are. */
+  readonly #marks = new Map<string, SegmentHeader>()
+  readonly #markPaths: string[] = []
   readonly #notes: { order: number; note: Note }[] = []
   readonly #losses: Losses = {
     corruptBytes: 0,
@@ -130,7 +135,10 @@ class Recovery {
       // One of a shard that is no more; its own each shard makes use of.
       if (spareOf !== undefined && spareOf >= shards && spareOf % shards === shard)
         await files.remove(join(folder, name)).catch(() => {})
-      if (!parsed && spareOf === undefined && !name.endsWith('.duplicate')) foreign.push(name)
+      const tailOf = parseTailName(name)
+      if (tailOf !== undefined && tailOf % shards === shard) await this.#readMark(join(folder, name))
+      const known = parsed !== undefined || spareOf !== undefined || tailOf !== undefined
+      if (!known && !name.endsWith('.duplicate')) foreign.push(name)
     }
     if (foreign.length > 0 && shard === 0) {
       logger.warn('files in the storage that are not its own are left alone', {
@@ -141,11 +149,20 @@ class Recovery {
     return mine.sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 
+  async #readMark(path: string): Promise<void> {
+    const { files, log } = this.#options
+    this.#markPaths.push(path)
+    const file = await files.open(path, 'read').catch(() => undefined)
+    const mark = file && (await readTailMark(file).catch(() => undefined))
+    await file?.close().catch(() => {})
+    if (mark?.log === log) this.#marks.set(mark.incarnation, mark)
+  }
+
   async #read(name: string, parsed: SegmentName): Promise<void> {
     const { files, folder, log, logger } = this.#options
     if (name.endsWith(DEAD)) {
       const { incarnation, number } = parsed
-      this.#emptied.push(new Segment(files, join(folder, name), incarnation, number))
+      this.#emptied.push(join(folder, name))
       this.#removed.add(`${incarnation}-${number}`)
       return
     }
@@ -257,13 +274,18 @@ class Recovery {
   #settle(): RecoveredFiles {
     const all = [...this.#found.values()]
     const tops = this.#tops()
+    this.#dropStaleMarks()
+    const marks = [...this.#marks.values()]
     for (const { segment } of tops) segment.holdsState = true
     const states = new Map<string, SegmentState[]>()
-    // The state in a top is the newest; older ones count where a top is damaged.
-    for (const among of [tops, all]) {
+    // The state in a mark is the newest, then that in a top; older ones count where a top is damaged.
+    const headers = (among: readonly Found[]) => among.flatMap(({ header }) => header ?? [])
+    for (const among of [marks, headers(tops), headers(all)]) {
       const listed = new Set(states.keys())
-      for (const { header } of among)
-        for (const state of header?.segments ?? []) {
+      for (const { incarnation, number, segments: others } of among)
+        for (const state of others) {
+          // Of its own file a mark tells apart: more may have been written into that.
+          if (state.incarnation === incarnation && state.number === number) continue
           const id = `${state.incarnation}-${state.number}`
           if (listed.has(id)) continue
           const known = states.get(id)
@@ -272,12 +294,12 @@ class Recovery {
         }
     }
     const segments: Found[] = []
-    const dead = [...this.#emptied]
+    const dead = [...this.#emptied, ...this.#markPaths]
     for (const found of all) {
       const { segment } = found
       if (!this.#removed.has(segment.id)) this.#settleSegment(found, tops, states.get(segment.id) ?? [])
       if (segment.live.size > 0 || (segment.hasNotes && !this.#removed.has(segment.id))) segments.push(found)
-      else dead.push(segment)
+      else dead.push(segment.path)
     }
     settleCrashes(all, tops)
     this.#countMissing(tops)
@@ -293,6 +315,22 @@ class Recovery {
       lastOrder: this.#lastOrder,
       losses: this.#losses,
     }
+  }
+
+  /** A mark that was made before the newest file: that one's header knows more. */
+  #dropStaleMarks(): void {
+    for (const { incarnation, number } of this.#marks.values())
+      for (const { segment, header } of this.#found.values()) {
+        const newer = segment.incarnation === incarnation && segment.number > number
+        if (newer || header?.supersedes.includes(incarnation)) this.#marks.delete(incarnation)
+      }
+  }
+
+  /** What the mark says of this file, when it was the newest. */
+  #markOf({ incarnation, number }: Segment): SegmentState | undefined {
+    const mark = this.#marks.get(incarnation)
+    if (mark?.number !== number) return undefined
+    return mark.segments.find((state) => state.incarnation === incarnation && state.number === number)
   }
 
   /** The newest file of each incarnation that no other has taken over: its state is the latest. */
@@ -311,9 +349,11 @@ class Recovery {
     const { segment } = found
     // Once another file's header lists it nothing was added to it: what stands behind was refused, and the sender told so.
     const sealed = states[0]?.count
-    const expected = sealed ?? found.expected
+    const mark = this.#markOf(segment)
+    const expected = sealed ?? Math.max(found.expected, mark?.count ?? 0)
     const done = new Uint8Array(expected)
     for (const state of states) markDead(done, state)
+    if (mark !== undefined && sealed === undefined) markDead(done, mark)
     markRanges(done, this.#released.get(segment.id) ?? [])
     for (let sequence = 0; sequence < expected; sequence++) {
       if (done[sequence]) continue
@@ -333,7 +373,8 @@ class Recovery {
 
   #countMissing(tops: readonly Found[]): void {
     const gone = new Map<string, SegmentState>()
-    for (const { header } of tops)
+    const known = tops.map(({ header, segment }) => this.#marks.get(segment.incarnation) ?? header)
+    for (const header of new Set([...known, ...this.#marks.values()]))
       for (const state of header?.segments ?? []) {
         const id = `${state.incarnation}-${state.number}`
         if (!this.#found.has(id) && !this.#removed.has(id)) gone.set(id, state)
@@ -348,32 +389,4 @@ class Recovery {
       if (lost > 0) this.#losses.missingFiles++
     }
   }
-}
-
-/** Marks what the state does not list as alive. */
-function markDead(done: Uint8Array, { count, live }: SegmentState): void {
-  let from = 0
-  for (let index = 0; index < live.length; index += 2) {
-    done.fill(1, from, live[index])
-    from = (live[index + 1] ?? 0) + 1
-  }
-  done.fill(1, Math.min(from, count), count)
-}
-
-function markRanges(done: Uint8Array, ranges: readonly number[]): void {
-  for (let index = 0; index < ranges.length; index += 2)
-    done.fill(1, ranges[index], (ranges[index + 1] ?? -1) + 1)
-}
-
-/** In order of age. A crash in a compaction leaves a record twice: one of them goes. */
-function withoutCopies(places: Place[]): Place[] {
-  places.sort((a, b) => a.order - b.order)
-  return places.filter((place, index) => {
-    for (let before = index - 1; places[before]?.order === place.order; before--) {
-      if (places[before]?.checksum !== place.checksum || places[before]?.length !== place.length) continue
-      place.segment.remove(place)
-      return false
-    }
-    return true
-  })
 }

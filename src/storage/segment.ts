@@ -61,7 +61,8 @@ export function parseSegmentName(name: string): SegmentName | undefined {
   return { owner: Number(match[1]), incarnation: match[2] ?? '', number: Number(match[3]) }
 }
 
-export function encodeSegmentHeader(header: SegmentHeader): Buffer {
+/** `magic`: of a file that is none of the log, and holds the same. */
+export function encodeSegmentHeader(header: SegmentHeader, magic = MAGIC): Buffer {
   const segments = header.segments.map((state) => [
     state.incarnation,
     state.number,
@@ -72,7 +73,7 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   ])
   const body = pack([header.log, header.incarnation, header.number, header.supersedes, segments])
   const fixed = Buffer.allocUnsafe(FIXED_BYTES)
-  fixed.set(MAGIC)
+  fixed.set(magic)
   fixed.writeUInt32LE(body.length, MAGIC.length)
   fixed.writeUInt32LE(crc32(body), MAGIC.length + 4)
   return Buffer.concat([fixed, body])
@@ -84,9 +85,10 @@ type PackedHeader = [string, string, number, string[], PackedState[]]
 /** Undefined when the file does not begin with an undamaged header. */
 export async function readSegmentHeader(
   file: OpenFile,
+  magic = MAGIC,
 ): Promise<{ header: SegmentHeader; byteLength: number } | undefined> {
   const fixed = await file.read(FIXED_BYTES, 0)
-  if (fixed.length < FIXED_BYTES || !fixed.subarray(0, MAGIC.length).equals(MAGIC)) return undefined
+  if (fixed.length < FIXED_BYTES || !fixed.subarray(0, magic.length).equals(magic)) return undefined
   const length = fixed.readUInt32LE(MAGIC.length)
   if (length > MAX_HEADER_BYTES) return undefined
   const body = await file.read(length, FIXED_BYTES)
@@ -233,6 +235,22 @@ export class Segment {
       return await (await this.#reader).read(length, offset)
     } finally {
       if (--this.#reading === 0 && this.#closing) await this.closeReader()
+    }
+  }
+
+  /** Frees the space of a dead file. Its name stays, marked, so that nobody takes it for a file that was lost. False: not now. */
+  async empty(): Promise<boolean> {
+    try {
+      await this.closeReader()
+      if (!this.path.endsWith(DEAD)) {
+        await this.#files.rename(this.path, `${this.path}${DEAD}`)
+        this.path += DEAD
+      }
+      const file = await this.#files.open(this.path, 'write')
+      await file.truncate(0).finally(() => file.close())
+      return true
+    } catch {
+      return false
     }
   }
 

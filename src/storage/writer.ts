@@ -11,13 +11,12 @@
 import { join } from 'node:path'
 import { RefusedError, toError } from '../errors.ts'
 import type { Files, OpenFile } from './files.ts'
-import { Changes, type EncodedGroup, encodeGroup, fileBytesOf, type Waiting } from './group.ts'
+import { Changes, type EncodedGroup, encodeGroup, fileBytesOf, takeGroup, type Waiting } from './group.ts'
 import { NOTE } from './record.ts'
-import { DEAD, encodeSegmentHeader, type Place, Segment, segmentName } from './segment.ts'
+import { encodeSegmentHeader, type Place, Segment, segmentName } from './segment.ts'
 import { Spare } from './spare.ts'
+import { TailMark } from './tail-mark.ts'
 
-const MAX_GROUP_BYTES = 8 * 1024 * 1024
-const MAX_GROUP_BUFFERS = 1000
 /** Releases wait this long for a group to go with. */
 const RELEASE_DELAY_MS = 10
 const RETRY_MS = 1000
@@ -51,6 +50,7 @@ export class Writer {
   /** Told when what has changed is written, or could not be. */
   #onChanged: (() => void)[] = []
   readonly #spare: Spare
+  readonly #tail: TailMark
   #active: Segment | undefined
   #file: OpenFile | undefined
   #headerEnd = 0
@@ -60,13 +60,15 @@ export class Writer {
   #renewing = false
   #full = false
   #timer: NodeJS.Timeout | undefined
+  #tailTimer: NodeJS.Timeout | undefined
 
   constructor(options: WriterOptions, segments: readonly Segment[], lastOrder: number) {
     this.#options = options
     this.segments = [...segments]
     this.#lastOrder = lastOrder
-    const { files, folder, shard, segmentBytes } = options
+    const { files, folder, shard, segmentBytes, log } = options
     this.#spare = new Spare(files, folder, shard, segmentBytes)
+    this.#tail = new TailMark(files, folder, shard, log)
   }
 
   get active(): Segment | undefined {
@@ -130,7 +132,8 @@ export class Writer {
 
   /** Resolves when nothing waits to be written; rejects when a write fails. */
   flush(): Promise<void> {
-    if (!this.#running && this.#waiting.length === 0 && this.#changes.empty) return Promise.resolve()
+    if (!this.#running && this.#waiting.length === 0 && this.#changes.empty && !this.#tail.changed)
+      return Promise.resolve()
     return new Promise((resolve, reject) => {
       this.#idle.push((failed) => (failed ? reject(failed) : resolve()))
       this.#start()
@@ -139,16 +142,19 @@ export class Writer {
 
   async close(): Promise<void> {
     clearTimeout(this.#timer)
+    clearTimeout(this.#tailTimer)
     await this.#file?.close().catch(() => {})
     this.#file = undefined
     this.#active = undefined
     for (const segment of this.segments) await segment.closeReader().catch(() => {})
+    await this.#tail.close()
     await this.#spare.remove()
   }
 
   /** Removes every file: nothing lives in any. The newest goes last, for it knows what is released. */
   async removeAll(): Promise<void> {
     await this.close()
+    await this.#tail.remove()
     for (const segment of [...this.segments]) await this.#remove(segment)
   }
 
@@ -170,30 +176,36 @@ export class Writer {
     let failed: Error | undefined
     if (this.#renewing && this.#isSpent()) await this.#rotate().catch(() => {}) // What is written next tells.
     this.#renewing = false
-    while (!failed && (this.#waiting.length > 0 || !this.#changes.empty)) {
-      const group = this.#takeGroup()
-      const changed = this.#onChanged
-      this.#onChanged = []
-      failed = await this.#writeGroup(group, this.#changes.take())
-      for (const tell of changed) tell()
-    }
+    const more = () => !failed && (this.#waiting.length > 0 || !this.#changes.empty)
+    do {
+      while (more()) {
+        const group = takeGroup(this.#waiting)
+        const changed = this.#onChanged
+        this.#onChanged = []
+        failed = await this.#writeGroup(group, this.#changes.take())
+        for (const tell of changed) tell()
+      }
+      await this.#markTail()
+    } while (more())
     this.#running = false
     for (const wake of this.#idle.splice(0)) wake(failed)
     if (this.#waiting.length > 0) this.#start()
     else if (!this.#changes.empty) this.#later(failed ? RETRY_MS : RELEASE_DELAY_MS)
+    if (this.#tail.changed)
+      this.#tailTimer ??= setTimeout(() => this.#onTailTimer(), this.#tail.waitMs).unref()
   }
 
-  #takeGroup(): Waiting[] {
-    let bytes = 0
-    let buffers = 0
-    let count = 0
-    for (const waiting of this.#waiting) {
-      bytes += fileBytesOf(waiting)
-      buffers += 1 + waiting.chunks.length
-      if (count > 0 && (bytes > MAX_GROUP_BYTES || buffers > MAX_GROUP_BUFFERS)) break
-      count++
-    }
-    return this.#waiting.splice(0, count)
+  #onTailTimer(): void {
+    this.#tailTimer = undefined
+    this.#start()
+  }
+
+  async #markTail(): Promise<void> {
+    if (!this.#tail.changed) return
+    if (this.#active === undefined)
+      this.#tail.changed = false // Nothing is added to any file; the next one tells of all.
+    else if (this.#tail.waitMs === 0 || this.#idle.length > 0)
+      await this.#tail.write(this.#active, this.segments)
   }
 
   /** What failed, if something did; the changes are then back where they were. */
@@ -211,6 +223,7 @@ export class Writer {
         await this.#file?.sync()
       }
       this.#written(group, encoded, segment)
+      this.#tail.changed = true
       if (group.length > 0) await this.#spare.provide()
       this.#full &&= group.length === 0
       for (const dead of changes.removing) await this.#remove(dead)
@@ -269,23 +282,12 @@ export class Writer {
     return refused
   }
 
-  /** Frees the space of a dead file. Its name stays, marked, so that nobody takes it for a file that was lost. */
+  /** Frees the space of a dead file, though its removal cannot be written down now. */
   async #empty(segment: Segment): Promise<void> {
-    if (segment.end === 0 || segment.holdsState) return
-    try {
-      await segment.closeReader()
-      if (!segment.path.endsWith(DEAD)) {
-        await this.#options.files.rename(segment.path, `${segment.path}${DEAD}`)
-        segment.path += DEAD
-      }
-      const file = await this.#options.files.open(segment.path, 'write')
-      await file.truncate(0).finally(() => file.close())
-      this.#options.onRemoved(segment)
-      segment.end = 0
-      segment.chargedBytes = 0
-    } catch {
-      return // It goes later.
-    }
+    if (segment.end === 0 || segment.holdsState || !(await segment.empty())) return
+    this.#options.onRemoved(segment)
+    segment.end = 0
+    segment.chargedBytes = 0
   }
 
   async #cutBack(segment: Segment): Promise<boolean> {
