@@ -330,8 +330,14 @@ export class Calls {
     if (this.size === 0) this.#connection.lifetime.onLastCallEnded(this.#connection.nowMs)
   }
 
+  get dueMs(): number {
+    return this.#dueMs
+  }
+
   #due(ms: number): void {
-    if (ms < this.#dueMs) this.#dueMs = ms
+    if (ms >= this.#dueMs) return
+    this.#dueMs = ms
+    this.#connection.wake()
   }
 
   sweep(nowMs: number): void {

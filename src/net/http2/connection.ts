@@ -146,6 +146,11 @@ export abstract class Connection implements FrameSink {
     return true
   }
 
+  /** A part of a frame, or of a header block, is kept. */
+  protected get keepsPart(): boolean {
+    return this.#reader.keeping || this.#block.streamId !== 0
+  }
+
   /** Ends a connection that sends a frame or a header block so slowly that keeping its parts is all there is to it. */
   protected sweepParts(nowMs: number): void {
     const reader = this.#reader

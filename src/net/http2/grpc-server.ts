@@ -5,7 +5,7 @@
  *     connection.ts         frames on the connection, windows, errors              budget.ts    bytes in flight
  *
  * Whatever a peer sends ends its call or its connection, never the process. Deadlines and times are looked at by one timer for all
- * connections, so they are up to SWEEP_MS late.
+ * connections, so those of calls are up to SWEEP_MS late, those of connections half a second.
  */
 import type { Socket } from 'node:net'
 import type { Timer } from '../../component/clock.ts'
@@ -15,6 +15,8 @@ import { ServerContext } from './server-context.ts'
 import { readSocket } from './socket-reader.ts'
 
 const SWEEP_MS = 100
+/** Connections that are looked at before other work gets its turn: some 0.3 ms. */
+const SWEPT_AT_ONCE = 256
 /** Of its connections, when the server is asked to make room. */
 const EVICTED_SHARE = 0.01
 
@@ -24,9 +26,23 @@ export function createHttp2GrpcServer(options: GrpcServerOptions, messageMs?: nu
   let timer: Timer | undefined
   let onEmpty: (() => void) | undefined
 
-  const sweep = (): void => {
+  let sweeping: Iterator<ServerConnection> | undefined
+  const sweepSome = (): void => {
     const nowMs = context.clock.monotonicMs()
-    for (const connection of connections) connection.sweep(nowMs)
+    for (let count = 0; count < SWEPT_AT_ONCE; count++) {
+      const next = sweeping?.next()
+      if (next === undefined || next.done) {
+        sweeping = undefined
+        return
+      }
+      next.value.sweep(nowMs)
+    }
+    setImmediate(sweepSome)
+  }
+  const sweep = (): void => {
+    if (sweeping !== undefined) return
+    sweeping = connections.values()
+    sweepSome()
   }
   const closed = (connection: ServerConnection): void => {
     connections.delete(connection)
@@ -66,7 +82,10 @@ export function createHttp2GrpcServer(options: GrpcServerOptions, messageMs?: nu
       if (deadline.aborted) cut()
       deadline.addEventListener('abort', cut)
       const nowMs = context.clock.monotonicMs()
-      for (const connection of connections) connection.lifetime.drain(nowMs)
+      for (const connection of connections) {
+        connection.lifetime.drain(nowMs)
+        connection.wake()
+      }
       if (connections.size > 0) await empty
       deadline.removeEventListener('abort', cut)
     },

@@ -75,6 +75,10 @@ export class Lifetime {
     return this.#drain === DRAIN.FINAL
   }
 
+  get draining(): boolean {
+    return this.#drain !== DRAIN.NONE
+  }
+
   onRead(nowMs: number): void {
     this.#readMs = nowMs
     this.#pingSentMs = 0
