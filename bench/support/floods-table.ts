@@ -17,6 +17,8 @@ export interface FloodRound {
   readonly beforeMs: number
   readonly meanwhileMs: number
   readonly afterMs: number
+  /** While the same attack is made on another Weir beside it: what is felt of the CPU alone. */
+  readonly elsewhereMs: number
   readonly cpuBeforePercent: number
   readonly cpuMeanwhilePercent: number
 }
@@ -59,6 +61,8 @@ const NOTHING_MB = 32
 
 const p99s = (rounds: readonly FloodRound[], pick: (round: FloodRound) => number) => median(rounds.map(pick))
 const usualMs = (round: FloodRound) => (round.beforeMs + round.afterMs) / 2
+const ratioElsewhere = ({ rounds }: FloodResult): number =>
+  p99s(rounds, (round) => round.meanwhileMs / round.elsewhereMs)
 
 /** p99 meanwhile beside the mean of before and after, the median of the rounds. */
 export const ratioOf = ({ rounds }: FloodResult): number =>
@@ -71,7 +75,8 @@ export const memoryReturned = ({ before, most, after }: Memory): boolean =>
 export function complaints(result: FloodResult): string[] {
   const grown = p99s(result.rounds, (round) => round.meanwhileMs - usualMs(round))
   const found: string[] = []
-  if (ratioOf(result) > MOST_RATIO && grown > NOISE_MS) found.push('p99')
+  const ratio = Math.min(ratioOf(result), ratioElsewhere(result))
+  if (ratio > MOST_RATIO && grown > NOISE_MS) found.push('p99')
   if (result.errors > 0) found.push(`${result.errors} errors`)
   // The allocator may keep what the heaps gave back, and a heap may wait for its collection.
   if (!memoryReturned(result.rssMb) && !memoryReturned(result.ledgerMb)) found.push('memory')
@@ -79,7 +84,8 @@ export function complaints(result: FloodResult): string[] {
 }
 
 const HEAD = [
-  ...['attack', 'p99 before / meanwhile / after, ms', 'ratio', 'rounds', 'CPU %, before / meanwhile'],
+  ...['attack', 'p99 before / meanwhile / after, ms', 'ratio', 'attack elsewhere: p99, ratio', 'rounds'],
+  'CPU %, before / meanwhile',
   ...['errors', 'connections held', 'counted in a round', 'RSS MB before / most / after'],
   ...['heaps and payload MB', ''],
 ]
@@ -98,8 +104,9 @@ export function tableRow(result: FloodResult): string {
   ]
   const cpu = [shown((round) => round.cpuBeforePercent, 0), shown((round) => round.cpuMeanwhilePercent, 0)]
   const cells = [
-    ...[result.attack, times.join(' / '), `**${ratioOf(result).toFixed(2)}**`, rounds.length],
-    ...[cpu.join(' / '), result.errors, result.held, counted.join(', ')],
+    ...[result.attack, times.join(' / '), `**${ratioOf(result).toFixed(2)}**`],
+    `${shown((round) => round.elsewhereMs, 1)}, ${ratioElsewhere(result).toFixed(2)}`,
+    ...[rounds.length, cpu.join(' / '), result.errors, result.held, counted.join(', ')],
     ...[memory(rssMb), memory(ledgerMb), wrong.length === 0 ? 'well' : `**${wrong.join(', ')}**`],
   ]
   return `| ${cells.join(' | ')} |`

@@ -125,7 +125,7 @@ export const GROUPS: readonly (readonly Suite[])[] = [
     outage('remote write receiver down', 'remote write: every', 5.2),
     outage('remote write receiver down, batch in front of a small queue', 'remote write behind batch', 5.2),
   ],
-  [{ name: 'floods and 10000 connections', minutes: 12, script: FLOODS }],
+  [{ name: 'floods and 10000 connections', minutes: 15, script: FLOODS }],
   [kill('kill -9, Go collector for comparison', 'the Go collector', 1.5)],
   [
     {
