@@ -35,6 +35,7 @@ import {
   type Verdict,
 } from '../../storage/log.ts'
 import { workAlone } from '../../storage/suspects.ts'
+import { Ages } from './ages.ts'
 import type { durableTelemetry } from './durable-telemetry.ts'
 import { type Held, Lane } from './lane.ts'
 import { DECISIONS_NOTE, encodeNote, NotedDecisions } from './noted.ts'
@@ -89,8 +90,7 @@ export class DurableIntake implements Journal {
   #onIdle: (() => void) | undefined
   #count = 0
   #bytes = 0
-  /** How many came in each second and are not done with; the oldest second first. */
-  readonly #seconds = new Map<number, number>()
+  readonly #ages = new Ages()
 
   constructor(options: DurableOptions) {
     this.#options = options
@@ -296,13 +296,9 @@ export class DurableIntake implements Journal {
   async #replay(held: Held, batch: Batch): Promise<void> {
     if (this.#stopped) return
     const { signal, itemCount: items } = batch
-    if (this.#options.next[signal] !== undefined)
-      return await this.#handOn(held, batch, this.#origin(held, batch))
-    const fields = { signal, items }
-    this.#options.logger.warn(
-      'a stored request waits: no pipeline takes its signal from this receiver',
-      fields,
-    )
+    const { next, logger } = this.#options
+    if (next[signal] !== undefined) return await this.#handOn(held, batch, this.#origin(held, batch))
+    logger.warn('a stored request waits: no pipeline takes its signal from this receiver', { signal, items })
   }
 
   #origin(held: Held, batch: Batch): DeliveryOrigin {
@@ -346,7 +342,7 @@ export class DurableIntake implements Journal {
 
   #hold(record: StoredRecord): Held {
     const second = Math.floor(this.#nowMs() / 1000)
-    this.#seconds.set(second, (this.#seconds.get(second) ?? 0) + 1)
+    this.#ages.add(second)
     this.#count++
     this.#bytes += record.byteLength
     return { record, failures: 0, dueMs: 0, second, recoveredAge: undefined, seen: false }
@@ -361,9 +357,7 @@ export class DurableIntake implements Journal {
     if (recoveredAge !== undefined && --this.#recoveredLeft === 0) this.#noted = undefined // Nobody asks for it any more.
     this.#count--
     this.#bytes -= record.byteLength
-    const left = (this.#seconds.get(second) ?? 0) - 1
-    if (left > 0) this.#seconds.set(second, left)
-    else this.#seconds.delete(second)
+    this.#ages.remove(second)
   }
 
   #tick(): void {
@@ -373,12 +367,7 @@ export class DurableIntake implements Journal {
     telemetry.records.set(this.#count)
     telemetry.bytes.set(this.#bytes)
     telemetry.waitingBytes.set(this.#activeBytes)
-    let oldest = 0
-    for (const second of this.#seconds.keys()) {
-      oldest = this.#nowMs() / 1000 - second
-      break
-    }
-    telemetry.oldestAge.set(Math.max(0, oldest))
+    telemetry.oldestAge.set(this.#ages.oldest(this.#nowMs()))
   }
 
   /** Nothing more is handed on. What is under way may still end, and is released then. */
@@ -389,9 +378,9 @@ export class DurableIntake implements Journal {
 
   /** What is not done with stays for the next run. */
   async close(): Promise<void> {
+    const { logger, telemetry } = this.#options
     this.stop()
     this.#reader?.close()
-    const { logger, telemetry } = this.#options
     if (this.#count > 0)
       logger.info('requests that are not done with stay in the log', { requests: this.#count })
     for (const gauge of [telemetry.records, telemetry.bytes, telemetry.waitingBytes, telemetry.oldestAge])
