@@ -118,10 +118,7 @@ const measure = (length = seconds) =>
     } satisfies LoadPlan),
   )
 const connections = async (url = metricsUrl) =>
-  [...(await readMetric(url, 'otelcol_receiver_connections')).values()].reduce(
-    (sum, count) => sum + count,
-    0,
-  )
+  [...(await readMetric(url, 'otelcol_receiver_connections')).values()].reduce((sum, count) => sum + count, 0)
 
 /** Used heap and what lies outside of it: what the memory limiter steers by. */
 const ledgerMb = async () =>
