@@ -15,7 +15,7 @@ import { ServerContext } from './server-context.ts'
 import { readSocket } from './socket-reader.ts'
 
 const SWEEP_MS = 100
-/** Connections that are looked at before other work gets its turn: some 0.3 ms. */
+/** Connections that are looked at before other work gets its turn: a tenth of a millisecond. */
 const SWEPT_AT_ONCE = 256
 /** Of its connections, when the server is asked to make room. */
 const EVICTED_SHARE = 0.01
