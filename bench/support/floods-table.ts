@@ -75,8 +75,7 @@ export const memoryReturned = ({ before, most, after }: Memory): boolean =>
 export function complaints(result: FloodResult): string[] {
   const grown = p99s(result.rounds, (round) => round.meanwhileMs - usualMs(round))
   const found: string[] = []
-  const ratio = Math.min(ratioOf(result), ratioElsewhere(result))
-  if (ratio > MOST_RATIO && grown > NOISE_MS) found.push('p99')
+  if (ratioOf(result) > MOST_RATIO && grown > NOISE_MS) found.push('p99')
   if (result.errors > 0) found.push(`${result.errors} errors`)
   // The allocator may keep what the heaps gave back, and a heap may wait for its collection.
   if (!memoryReturned(result.rssMb) && !memoryReturned(result.ledgerMb)) found.push('memory')

@@ -214,8 +214,7 @@ test(`killed ${KILLS} times under load, nothing acknowledged is lost (seed ${SEE
   expect(counts).toMatchObject({ lost: 0, wrong: 0, torn: 0 })
   expect(books.strangers).toBe(0)
   expect(books.duplicatesWithoutCrash).toBe(0)
-  // A machine may be so busy that a release takes longer: most must not.
-  expect(replays.done).toBeLessThan(1 + replays.requests / 100)
+  expect(replays.done).toBe(0)
   // It was under load, and the kills hit requests.
   expect(counts.kept).toBeGreaterThan(KILLS * 100)
   expect(counts.discarded).toBeGreaterThan(0)
