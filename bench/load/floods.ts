@@ -56,7 +56,7 @@ const LIMIT_MS = 60_000
 const SWING_MS = 2000
 const LOOK_MS = 200
 /** How long memory may take to be given back. */
-const CALM_MS = 10_000
+const CALM_MS = 5000
 
 const { values } = parseArgs({
   options: {
@@ -167,14 +167,19 @@ async function calm(before: MemoryNow, most: MemoryNow): Promise<MemoryNow> {
   }
 }
 
+/** Ends the attack, and waits until its connections are gone. */
+async function end(attacker: ChildProcess, { metricsUrl: url }: Target): Promise<void> {
+  attacker.removeAllListeners('exit')
+  attacker.kill('SIGKILL')
+  for (let wait = 0; wait < 50 && (await connections(url)) > 0; wait++) await sleep(100)
+}
+
 /** p99 while the second Weir is attacked. */
 async function elsewhere(name: string, target: 'grpc' | 'http' | 'tls'): Promise<number> {
   const attacker = await attack(name, port(target, second))
   await sleep(SWING_MS)
   const { p99Ms } = await measure()
-  attacker.removeAllListeners('exit')
-  attacker.kill('SIGKILL')
-  for (let wait = 0; wait < 50 && (await connections(second.metricsUrl)) > 0; wait++) await sleep(100)
+  await end(attacker, second)
   return p99Ms
 }
 
@@ -195,9 +200,7 @@ async function rounds(name: string, target: 'grpc' | 'http' | 'tls'): Promise<Fl
     most.rss = Math.max(most.rss, seen.rss)
     most.ledger = Math.max(most.ledger, seen.ledger)
     held = await connections()
-    attacker.removeAllListeners('exit')
-    attacker.kill('SIGKILL')
-    for (let wait = 0; wait < 50 && (await connections()) > 0; wait++) await sleep(100)
+    await end(attacker, first)
     const elsewhereMs = await elsewhere(name, target)
     const [after, cpuAfter] = await withCpu(() => measure())
     const times = { beforeMs: quiet.p99Ms, meanwhileMs: loud.p99Ms, afterMs: after.p99Ms, elsewhereMs }

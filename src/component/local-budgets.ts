@@ -4,6 +4,7 @@
  */
 import type { Clock } from './clock.ts'
 import type { Budget, RateBudget } from './host.ts'
+import { Recovery } from './recovery.ts'
 
 export function localBudget(limit: number): Budget {
   let used = 0
@@ -22,6 +23,12 @@ export function localBudget(limit: number): Budget {
       used -= count
     },
   }
+}
+
+/** Of one shard. */
+export function localRecovery(): Recovery {
+  const limit = Number.POSITIVE_INFINITY
+  return new Recovery(1, localBudget(limit), localBudget(limit))
 }
 
 export function localRate(clock: Clock, perSecond: number, burst: number): RateBudget {

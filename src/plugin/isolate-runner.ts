@@ -15,9 +15,8 @@ import type {
   LogWrite,
   MetricWrite,
 } from '../component/isolation.ts'
-import { localBudget } from '../component/local-budgets.ts'
+import { localRecovery } from '../component/local-budgets.ts'
 import type { Logger } from '../component/logger.ts'
-import { Recovery } from '../component/recovery.ts'
 import type { Counter, Gauge, Histogram } from '../component/telemetry.ts'
 import { isRetryable, RetryableError, toError, WeirError } from '../errors.ts'
 import { Batch, type Signal } from '../otlp/batch.ts'
@@ -197,7 +196,7 @@ function inertHost(): Host {
       restBytes: () => 0,
       collectGarbage() {},
     },
-    recovery: new Recovery(1, localBudget(1), localBudget(1)),
+    recovery: localRecovery(),
     budget: unavailable('host.budget()'),
     rateBudget: unavailable('host.rateBudget()'),
     listen: unavailable('host.listen()'),

@@ -4,8 +4,7 @@
  */
 import type { Clock } from '../component/clock.ts'
 import type { Budget, Host, RateBudget } from '../component/host.ts'
-import { known, localBudget, localRate } from '../component/local-budgets.ts'
-import { Recovery } from '../component/recovery.ts'
+import { known, localBudget, localRate, localRecovery } from '../component/local-budgets.ts'
 import type { Counter, Gauge, Histogram, Instruments, Meter, TelemetryTable } from '../component/telemetry.ts'
 
 export function replayHost(clock: Clock): Host {
@@ -16,7 +15,7 @@ export function replayHost(clock: Clock): Host {
     shards: 1,
     clock,
     memory: { usedBytes: () => 0, refresh: () => 0, restBytes: () => 0, collectGarbage() {} },
-    recovery: new Recovery(1, localBudget(1), localBudget(1)),
+    recovery: localRecovery(),
     budget: (name, limit) => known(budgets, name, () => localBudget(limit)),
     rateBudget: (name, perSecond, burst) => known(rates, name, () => localRate(clock, perSecond, burst)),
     listen: () => Promise.reject(new Error('a replay does not listen')),

@@ -1,8 +1,7 @@
 /** A Host for one component on one shard: plain budgets, a scripted clock, real loopback listeners. */
 import net from 'node:net'
 import type { Budget, Host, Listener, ListenOptions, RateBudget } from '../component/host.ts'
-import { known, localBudget, localRate } from '../component/local-budgets.ts'
-import { Recovery } from '../component/recovery.ts'
+import { known, localBudget, localRate, localRecovery } from '../component/local-budgets.ts'
 import { ScriptedClock } from './clock.ts'
 
 export class TestHost implements Host {
@@ -23,7 +22,7 @@ export class TestHost implements Host {
       this.collections++
     },
   }
-  readonly recovery = new Recovery(1, localBudget(1), localBudget(1))
+  readonly recovery = localRecovery()
   #budgets = new Map<string, Budget>()
   #rates = new Map<string, RateBudget>()
   #respond: (question: string) => Uint8Array | Promise<Uint8Array> = () => new Uint8Array(0)
